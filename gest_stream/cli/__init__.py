@@ -1,0 +1,1 @@
+"""The command line: arguments become a config, the config becomes a pipeline."""

@@ -1,0 +1,253 @@
+"""Frozen settings, one dataclass a component; TOML is read at the edge, here, and nowhere else."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar, get_type_hints
+
+from gest_stream.errors import ConfigError
+
+_STRICT: Mapping[str, Any] = {"extra": "forbid"}
+
+
+def _require(ok: bool, name: str, expected: str, value: object) -> None:
+    if not ok:
+        raise ConfigError(f"{name}: expected {expected}, got {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class HandsConfig:
+    """The landmark detector.
+
+    Args:
+        max_hands: Hands looked for on a frame, 1 to 8.
+        min_detection_confidence: Palm detector's threshold, 0 to 1.
+        min_presence_confidence: Below this a followed hand is looked for anew, 0 to 1.
+        min_tracking_confidence: Overlap below which a followed hand is looked for anew, 0 to 1.
+        model_path: A hand_landmarker.task file to use instead of the official one.
+        mirrored: True where the picture is mirrored (a selfie view): left and right are swapped back.
+    """
+
+    __pydantic_config__: ClassVar[Any] = _STRICT
+    max_hands: int = 2
+    min_detection_confidence: float = 0.5
+    min_presence_confidence: float = 0.5
+    min_tracking_confidence: float = 0.5
+    model_path: Path | None = None
+    mirrored: bool = False
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.max_hands <= 8, "hands.max_hands", "1 to 8", self.max_hands)
+        for name in ("min_detection_confidence", "min_presence_confidence", "min_tracking_confidence"):
+            value = getattr(self, name)
+            _require(0.0 <= value <= 1.0, f"hands.{name}", "0 to 1", value)
+
+
+@dataclass(frozen=True, slots=True)
+class LightConfig:
+    """The `light` segmenter."""
+
+    __pydantic_config__: ClassVar[Any] = _STRICT
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationConfig:
+    """Which detection belongs to which track."""
+
+    __pydantic_config__: ClassVar[Any] = _STRICT
+
+
+@dataclass(frozen=True, slots=True)
+class LossConfig:
+    """The loss machine: TENTATIVE -> TRACKED -> LOST -> removed.
+
+    Args:
+        confirm_after_frames: Frames with landmarks after which a new track is trusted.
+        lost_after_frames: Consecutive frames without landmarks after which a track is lost.
+        remove_after_frames: Consecutive frames without landmarks after which a track is removed and its id retired.
+    """
+
+    __pydantic_config__: ClassVar[Any] = _STRICT
+    confirm_after_frames: int = 3
+    lost_after_frames: int = 5
+    remove_after_frames: int = 60
+
+    def __post_init__(self) -> None:
+        _require(self.confirm_after_frames >= 1, "loss.confirm_after_frames", "1 or more", self.confirm_after_frames)
+        _require(self.lost_after_frames >= 1, "loss.lost_after_frames", "1 or more", self.lost_after_frames)
+        _require(
+            self.remove_after_frames >= self.lost_after_frames,
+            "loss.remove_after_frames",
+            f"at least lost_after_frames ({self.lost_after_frames})",
+            self.remove_after_frames,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerConfig:
+    """Association, loss and prompts."""
+
+    __pydantic_config__: ClassVar[Any] = _STRICT
+    association: AssociationConfig = field(default_factory=AssociationConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+
+
+class SegmenterKind(StrEnum):
+    """Which segmenter makes the masks."""
+
+    AUTO = "auto"
+    """The best that this machine can run."""
+    LIGHT = "light"
+    """Classical, no weights, CPU."""
+    NONE = "none"
+    """Landmarks only."""
+
+
+class BufferPolicy(StrEnum):
+    """What happens to frames that come faster than they are processed."""
+
+    AUTO = "auto"
+    """`live` for live sources, `lossless` for files."""
+    LIVE = "live"
+    """The newest frames win, the others are dropped and counted."""
+    LOSSLESS = "lossless"
+    """Every frame is processed; the source waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class BufferConfig:
+    """The rings between the stages.
+
+    Args:
+        policy: What happens to frames that come too fast.
+        depth: Frames held between source and tracker; 0 picks 1 for live and 4 for lossless.
+        sink_depth: Results held for each sink.
+    """
+
+    __pydantic_config__: ClassVar[Any] = _STRICT
+    policy: BufferPolicy = BufferPolicy.AUTO
+    depth: int = 0
+    sink_depth: int = 4
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.depth <= 256, "buffer.depth", "0 to 256", self.depth)
+        _require(1 <= self.sink_depth <= 256, "buffer.sink_depth", "1 to 256", self.sink_depth)
+
+
+class EffectKind(StrEnum):
+    """What a segmented picture shows."""
+
+    OVERLAY = "overlay"
+    CONTOUR = "contour"
+    GREEN = "green"
+    TRANSPARENT = "transparent"
+    BLUR = "blur"
+    REPLACE = "replace"
+
+
+@dataclass(frozen=True, slots=True)
+class EffectConfig:
+    """How a segmented picture is drawn.
+
+    Args:
+        kind: The effect.
+        opacity: Of the overlay's colour, 0 to 1.
+        feather_px: Width of the soft edge between hand and background, pixels.
+        blur_px: Strength (sigma) of the background blur, pixels at 720 lines; scaled with the picture.
+        background: Picture file for `replace`.
+        landmarks: Draw the landmarks over the effect too.
+        labels: Write id and handedness beside each hand (overlay and contour).
+    """
+
+    __pydantic_config__: ClassVar[Any] = _STRICT
+    kind: EffectKind = EffectKind.OVERLAY
+    opacity: float = 0.45
+    feather_px: int = 2
+    blur_px: float = 12.0
+    background: Path | None = None
+    landmarks: bool = False
+    labels: bool = True
+
+    def __post_init__(self) -> None:
+        _require(0.0 <= self.opacity <= 1.0, "effect.opacity", "0 to 1", self.opacity)
+        _require(0 <= self.feather_px <= 64, "effect.feather_px", "0 to 64", self.feather_px)
+        _require(0.0 < self.blur_px <= 200.0, "effect.blur_px", "above 0, up to 200", self.blur_px)
+        _require(
+            self.kind is not EffectKind.REPLACE or self.background is not None,
+            "effect.background",
+            "a picture file for the effect 'replace'",
+            self.background,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineConfig:
+    """Everything a run can be told, composed of one config a component."""
+
+    __pydantic_config__: ClassVar[Any] = _STRICT
+    hands: HandsConfig = field(default_factory=HandsConfig)
+    segmenter: SegmenterKind = SegmenterKind.AUTO
+    light: LightConfig = field(default_factory=LightConfig)
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    buffer: BufferConfig = field(default_factory=BufferConfig)
+    effect: EffectConfig = field(default_factory=EffectConfig)
+
+
+def nearest_name(name: str, known: list[str]) -> str:
+    """The remedy for an unknown name: "; did you mean 'x'?" or "; known are …"."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"
+
+
+def _known_at(path: tuple[str, ...]) -> list[str]:
+    kind: Any = PipelineConfig
+    for part in path:
+        kind = get_type_hints(kind)[part]
+    return [f.name for f in fields(kind)] if is_dataclass(kind) else []
+
+
+def config_from_mapping(values: Mapping[str, Any], origin: str) -> PipelineConfig:
+    """Build a `PipelineConfig` from nested plain values.
+
+    Args:
+        values: As read from TOML; missing keys keep their defaults.
+        origin: Named in error messages, usually the file.
+
+    Raises:
+        ConfigError: A key is unknown (the nearest name is suggested) or a value does not fit.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(PipelineConfig).validate_python(values)
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        path = tuple(str(part) for part in first["loc"])
+        where = f"{origin}: {'.'.join(path)}"
+        if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            raise ConfigError(f"{where}: unknown setting{nearest_name(path[-1], _known_at(path[:-1]))}") from exc
+        if first["type"] == "value_error":
+            raise ConfigError(f"{origin}: {first['ctx']['error']}") from exc
+        raise ConfigError(f"{where}: {first['msg']}, got {first['input']!r}") from exc
+
+
+def load_config(path: Path) -> PipelineConfig:
+    """Read a `PipelineConfig` from a TOML file.
+
+    Raises:
+        ConfigError: The file cannot be read, is not TOML, or a setting is unknown or does not fit.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path}: cannot be read as a settings file: {exc}") from exc
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{path}: not valid TOML: {exc}") from exc
+    return config_from_mapping(values, str(path))

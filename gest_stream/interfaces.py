@@ -1,0 +1,149 @@
+"""The seams of the house: what a source, a sink, a detector and a segmenter must do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar, runtime_checkable
+
+from gest_stream.errors import InvalidInputError
+from gest_stream.types import Frame, FrameResult, HandLandmarks, HandMask, Observation
+
+if TYPE_CHECKING:
+    from gest_stream.audio import AudioFeed
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What is known of a source once it is open.
+
+    Args:
+        name: What the user called it, for messages.
+        live: True where frames come at their own pace and waiting loses them; False where the source can wait.
+        size: (width, height) in pixels of the first frame, after rotation.
+        time_base: Seconds per pts unit.
+        average_rate: Frames per second, None where unknown.
+        frame_count: Number of frames, None where unknown; an estimate, for progress only.
+    """
+
+    name: str
+    live: bool
+    size: tuple[int, int]
+    time_base: Fraction
+    average_rate: Fraction | None = None
+    frame_count: int | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1:
+            raise InvalidInputError(f"{self.name}: expected a picture of at least 1x1 pixels, got {self.size}")
+
+
+@runtime_checkable
+class Source(Protocol):
+    """An async iterator of frames; a context manager that opens and closes what it reads.
+
+    Entering opens it and fills `info`. Iterating ends at the end of the stream; `stop()` ends it early, from any
+    thread, after at most the frame being read. Errors are `SourceError`s.
+    """
+
+    @property
+    def info(self) -> SourceInfo:
+        """What is known of it; valid once entered."""
+        ...
+
+    @property
+    def audio(self) -> AudioFeed | None:
+        """Its audio packets, fed while frames are read; None where it has no audio that can be copied."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None: ...
+
+    def __aiter__(self) -> AsyncIterator[Frame]: ...
+
+    def stop(self) -> None:
+        """End the stream early; safe from any thread, and more than once."""
+        ...
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Something that takes results: a file, a window, a connection.
+
+    Calls come one at a time and in order: `open`, any number of `write`s, `close`. `close` is called exactly once
+    whenever `open` was, also after an error, and leaves what was written usable. Errors are `SinkError`s.
+    """
+
+    @property
+    def name(self) -> str:
+        """What it writes to, for messages and statistics."""
+        ...
+
+    async def open(self, info: SourceInfo, audio: AudioFeed | None) -> None:
+        """Get ready for results of the source `info` describes; `audio` is its audio, if any."""
+        ...
+
+    async def write(self, result: FrameResult) -> None:
+        """Take one result."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was written and let go of everything."""
+        ...
+
+
+@runtime_checkable
+class HandDetector(Protocol):
+    """Finds the hands of one frame. Plain synchronous code, called from one thread at a time."""
+
+    def detect(self, frame: Frame) -> tuple[HandLandmarks, ...]:
+        """The hands on `frame`, in no particular order; empty where there is none."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the model."""
+        ...
+
+
+EncodedT = TypeVar("EncodedT")
+
+
+class Segmenter(Protocol[EncodedT]):
+    """Carries one mask a hand from frame to frame. Plain synchronous code, called from one thread at a time.
+
+    Two verbs a frame, so that encoding can run beside detection: `encode`, which looks at the picture alone, and
+    `step`, which looks at the hands.
+    """
+
+    def encode(self, frame: Frame) -> EncodedT:
+        """What `step` needs of the picture, whatever hands are on it."""
+        ...
+
+    def step(self, encoded: EncodedT, observations: Sequence[Observation]) -> Mapping[int, HandMask]:
+        """Advance every hand by one frame.
+
+        Args:
+            encoded: From `encode` on the same frame.
+            observations: One for every live hand. An id seen for the first time starts a hand.
+
+        Returns:
+            A mask by object id; an id is missing where the segmenter has no mask that it trusts.
+        """
+        ...
+
+    def forget(self, object_id: int) -> None:
+        """Drop a hand's memory; unknown ids are ignored."""
+        ...
+
+    def reset(self) -> None:
+        """Drop every hand's memory: the stream was cut or changed size."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the model."""
+        ...

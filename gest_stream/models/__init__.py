@@ -1,0 +1,1 @@
+"""Adapters to models: weights, MediaPipe, and the classical segmenter."""

@@ -1,0 +1,1 @@
+"""From detections to tracks: association, loss machine, prompts, tracker. No model lives here."""
