@@ -172,6 +172,12 @@ class FrameRing(Generic[ItemT]):
             listener()
 
     @property
+    def closed(self) -> bool:
+        """True once `close` was called."""
+        with self._changed:
+            return self._closed
+
+    @property
     def drained(self) -> bool:
         """True once the ring is closed and empty."""
         with self._changed:

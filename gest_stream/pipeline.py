@@ -1,0 +1,385 @@
+"""Source -> ring -> tracker -> sinks: one run over one stream.
+
+Three threads at most are busy: the source's, one that encodes and detects frame n+1, and one that segments frame n;
+every sink works on its own. Rings between them keep the order and bound what is held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from gest_stream.buffer import FrameRing, RingPolicy, RingStats, Stamped
+from gest_stream.clock import now_ns
+from gest_stream.config import BufferConfig, BufferPolicy
+from gest_stream.errors import GestStreamError, InvalidInputError, SinkError
+from gest_stream.interfaces import Sink, Source, SourceInfo
+from gest_stream.metrics import LatencyReport, StageTimer
+from gest_stream.tracking.tracker import TrackerCore
+from gest_stream.types import Frame, FrameResult, HandLandmarks
+
+_LOG = logging.getLogger(__name__)
+_LOSSLESS_DEPTH = 4
+
+ItemT = TypeVar("ItemT", bound=Stamped)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Detected:
+    """A frame on its way from the detecting to the segmenting thread."""
+
+    frame: Frame
+    detections: tuple[HandLandmarks, ...]
+    encoded: Any
+    timer: StageTimer
+
+    @property
+    def captured_ns(self) -> int:
+        return self.frame.captured_ns
+
+
+class _LoopRing(Generic[ItemT]):
+    """A ring seen from the event loop: one task puts or takes, threads do the other half."""
+
+    def __init__(self, ring: FrameRing[ItemT]) -> None:
+        self.ring = ring
+        self._changed = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        ring.add_listener(lambda: loop.call_soon_threadsafe(self._changed.set))
+
+    async def put(self, item: ItemT) -> bool:
+        """Push, waiting for room; False once the ring is closed."""
+        while True:
+            self._changed.clear()
+            if self.ring.try_push(item):
+                return True
+            if self.ring.closed:
+                return False
+            await self._changed.wait()
+
+    async def take(self) -> ItemT | None:
+        """Take, waiting for an item; None once the ring is closed and empty."""
+        while True:
+            self._changed.clear()
+            item = self.ring.try_take()
+            if item is not None or self.ring.drained:
+                return item
+            await self._changed.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class RunStats:
+    """Counts of a run so far.
+
+    Args:
+        frames_read: Frames the source produced, with those it dropped itself.
+        frames_dropped: Frames that were read but not processed because newer ones came.
+        frames_done: Frames with a result.
+        frames_with_hands: Of those, frames with at least one hand found by landmarks or held by a mask.
+        hands_on_last: Hands on the newest result.
+        track_ids: Number of ids given out.
+        elapsed_s: Since the first frame was read, up to the newest result.
+        fps: `frames_done` per second of `elapsed_s`.
+        sink_drops: Results that a slow sink lost, by its name.
+        input_ring: Counts of the ring between source and tracker.
+        latency_ms: Distribution of every stage, see `metrics.LatencySummary`.
+    """
+
+    frames_read: int
+    frames_dropped: int
+    frames_done: int
+    frames_with_hands: int
+    hands_on_last: int
+    track_ids: int
+    elapsed_s: float
+    fps: float
+    sink_drops: Mapping[str, int]
+    input_ring: RingStats
+    latency_ms: Mapping[str, Mapping[str, float]]
+
+
+class Pipeline:
+    """One run over one source; an async context manager and an async iterator of results.
+
+    Entering opens the source, the models and the sinks. Work starts with the first iteration or with `run()`.
+    Leaving stops the source, lets the sinks finish what they were given and closes everything. Whatever raises (a
+    source, a model, a sink) ends the run: the other sinks are finished, then the error is raised.
+
+    Args:
+        source: Where frames come from.
+        make_tracker: Called in a worker thread on entering; loads the models.
+        sinks: Where results go besides the iterator.
+        buffer: Policy and depth of the rings.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        make_tracker: Callable[[], TrackerCore],
+        sinks: Sequence[Sink] = (),
+        buffer: BufferConfig | None = None,
+    ) -> None:
+        self._source = source
+        self._make_tracker = make_tracker
+        self._sinks = tuple(sinks)
+        self._buffer = buffer or BufferConfig()
+        self._tracker: TrackerCore | None = None
+        self._input: FrameRing[Frame] | None = None
+        self._middle: FrameRing[_Detected] = FrameRing(RingPolicy.LOSSLESS, 1)
+        self._outlets: list[tuple[str, FrameRing[FrameResult]]] = []
+        self._opened_sinks: list[Sink] = []
+        self._threads: list[threading.Thread] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._entered = False
+        self._failure: BaseException | None = None
+        self._failure_raised = False
+        self._latency = LatencyReport()
+        self._counts = _Counts()
+
+    # -- lifetime ------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._source.__aenter__()
+            self._entered = True
+            self._input = FrameRing(*self._ring_shape(self._source.info))
+            self._tracker = await asyncio.to_thread(self._make_tracker)
+            for sink in self._sinks:
+                self._opened_sinks.append(sink)
+                await sink.open(self._source.info, self._source.audio)
+        except BaseException as exc:
+            await self._close_all(exc)
+            raise
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.stop()
+        for _, outlet in self._outlets[len(self._sinks) :]:  # the iterator's: nobody takes from it any more
+            outlet.close(discard=True)
+        await self._close_all(exc)
+        if exc is None:
+            self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None and not self._failure_raised:
+            self._failure_raised = True
+            raise self._failure
+
+    async def _close_all(self, exc: BaseException | None) -> None:
+        await self._join()
+        for sink in self._opened_sinks:  # those whose task never ran
+            await self._close_sink(sink)
+        if self._tracker is not None:
+            await asyncio.to_thread(self._tracker.close)
+        if self._entered:
+            await self._source.__aexit__(type(exc) if exc else None, exc, exc.__traceback__ if exc else None)
+
+    async def _join(self) -> None:
+        for task in self._tasks:
+            await task
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
+
+    def _ring_shape(self, info: SourceInfo) -> tuple[RingPolicy, int]:
+        policy = {
+            BufferPolicy.LIVE: RingPolicy.LIVE,
+            BufferPolicy.LOSSLESS: RingPolicy.LOSSLESS,
+            BufferPolicy.AUTO: RingPolicy.LIVE if info.live else RingPolicy.LOSSLESS,
+        }[self._buffer.policy]
+        return policy, self._buffer.depth or (1 if policy is RingPolicy.LIVE else _LOSSLESS_DEPTH)
+
+    # -- what callers use ----------------------------------------------------------------------------------------
+
+    @property
+    def info(self) -> SourceInfo:
+        """The open source's description."""
+        return self._source.info
+
+    @property
+    def tracker(self) -> TrackerCore:
+        """The tracker of this run; valid once entered."""
+        if self._tracker is None:
+            raise InvalidInputError("pipeline: use it with `async with`; it is not open")
+        return self._tracker
+
+    def stop(self) -> None:
+        """End the run early and politely: what was read is processed, files are finished. Safe from any thread."""
+        self._source.stop()
+
+    async def __aiter__(self) -> AsyncIterator[FrameResult]:
+        policy = self._input_ring.policy
+        outlet: FrameRing[FrameResult] = FrameRing(policy, 1 if policy is RingPolicy.LIVE else self._buffer.sink_depth)
+        loop_ring = _LoopRing(outlet)
+        self._start([("iterator", outlet)])
+        while (result := await loop_ring.take()) is not None:
+            yield result
+        await self._join()
+        self._raise_failure()
+
+    async def run(self) -> RunStats:
+        """Process the whole stream into the sinks.
+
+        Returns:
+            The final counts.
+
+        Raises:
+            GestStreamError: What ended the run early; the sinks were finished first.
+        """
+        self._start([])
+        await self._join()
+        self._raise_failure()
+        return self.stats
+
+    @property
+    def stats(self) -> RunStats:
+        """Counts so far; safe from any thread."""
+        counts, ring = self._counts, self._input_ring.stats
+        elapsed_s = max(counts.last_ns - counts.first_ns, 0) / 1e9
+        return RunStats(
+            frames_read=counts.read + counts.skipped_by_source,
+            frames_dropped=ring.dropped + counts.skipped_by_source,
+            frames_done=counts.done,
+            frames_with_hands=counts.with_hands,
+            hands_on_last=counts.hands_on_last,
+            track_ids=counts.last_id,
+            elapsed_s=elapsed_s,
+            fps=counts.done / elapsed_s if elapsed_s else 0.0,
+            sink_drops={name: outlet.stats.dropped for name, outlet in self._outlets[: len(self._sinks)]},
+            input_ring=ring,
+            latency_ms=self._latency.as_dict(),
+        )
+
+    @property
+    def _input_ring(self) -> FrameRing[Frame]:
+        if self._input is None:
+            raise InvalidInputError("pipeline: use it with `async with`; it is not open")
+        return self._input
+
+    # -- the work ------------------------------------------------------------------------------------------------
+
+    def _start(self, extra_outlets: list[tuple[str, FrameRing[FrameResult]]]) -> None:
+        if self._threads:
+            raise InvalidInputError("pipeline: a run can be iterated once; open a new one for another pass")
+        policy, _ = self._input_ring.policy, self.tracker
+        self._outlets = [(sink.name, FrameRing(policy, self._buffer.sink_depth)) for sink in self._sinks]
+        self._tasks = [
+            asyncio.create_task(self._feed_sink(sink, _LoopRing(outlet)))
+            for sink, (_, outlet) in zip(self._sinks, self._outlets, strict=True)
+        ]
+        self._outlets += extra_outlets
+        self._tasks.append(asyncio.create_task(self._pump(_LoopRing(self._input_ring))))
+        for name, work in (("detect", self._detect_frames), ("segment", self._segment_frames)):
+            thread = threading.Thread(target=self._guard, args=(work,), name=f"gest-stream-{name}")
+            self._threads.append(thread)
+            thread.start()
+
+    async def _pump(self, ring: _LoopRing[Frame]) -> None:
+        expected_seq = 0
+        try:
+            async for frame in self._source:
+                self._counts.read += 1
+                self._counts.skipped_by_source += max(frame.seq - expected_seq, 0)
+                expected_seq = frame.seq + 1
+                if self._counts.read == 1:
+                    self._counts.first_ns = frame.captured_ns
+                if not await ring.put(frame):
+                    break
+        except BaseException as exc:
+            self._fail(exc)
+        finally:
+            ring.ring.close()
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as exc:
+            self._fail(exc)
+
+    def _detect_frames(self) -> None:
+        """Thread: encode and detect. CUDA encoders return before they are done, so encoding is started first."""
+        tracker, ring = self.tracker, self._input_ring
+        try:
+            while (frame := ring.take()) is not None:
+                timer = StageTimer()
+                timer.ms["queue"] = (now_ns() - frame.captured_ns) / 1e6
+                with timer.stage("encode"):
+                    encoded = tracker.encode(frame)
+                with timer.stage("landmarks"):
+                    detections = tracker.detect(frame)
+                if not self._middle.push(_Detected(frame, detections, encoded, timer)):
+                    break
+        finally:
+            ring.close(discard=True)
+            self._middle.close()
+
+    def _segment_frames(self) -> None:
+        """Thread: track, segment and fan out."""
+        tracker = self.tracker
+        try:
+            while (item := self._middle.take()) is not None:
+                result = tracker.advance(item.frame, item.detections, item.encoded, item.timer)
+                self._latency.add(result.timings_ms)
+                self._counts.add(result)
+                for _, outlet in self._outlets:
+                    outlet.push(result)
+        finally:
+            self._middle.close(discard=True)
+            for _, outlet in self._outlets:
+                outlet.close()
+
+    async def _feed_sink(self, sink: Sink, outlet: _LoopRing[FrameResult]) -> None:
+        try:
+            while (result := await outlet.take()) is not None:
+                await sink.write(result)
+        except BaseException as exc:
+            self._fail(_as_sink_error(sink, exc))
+        finally:
+            outlet.ring.close(discard=True)
+            await self._close_sink(sink)
+
+    async def _close_sink(self, sink: Sink) -> None:
+        if sink in self._opened_sinks:
+            self._opened_sinks.remove(sink)
+            try:
+                await sink.close()
+            except Exception as exc:
+                self._fail(_as_sink_error(sink, exc))
+
+    def _fail(self, exc: BaseException) -> None:
+        """Remember the first failure and let everything run dry."""
+        if self._failure is None:
+            self._failure = exc
+        else:
+            _LOG.warning("after the run had failed: %s", exc)
+        self._source.stop()
+
+
+class _Counts:
+    """What `RunStats` is made of; each number has one writing thread."""
+
+    def __init__(self) -> None:
+        self.read = self.skipped_by_source = self.done = self.with_hands = self.hands_on_last = 0
+        self.first_ns = self.last_ns = self.last_id = 0
+
+    def add(self, result: FrameResult) -> None:
+        hands = [track for track in result.tracks if track.landmarks is not None or track.mask is not None]
+        self.done += 1
+        self.with_hands += bool(hands)
+        self.hands_on_last = len(hands)
+        self.last_id = max([self.last_id, *(track.id for track in result.tracks)])
+        self.last_ns = now_ns()
+
+
+def _as_sink_error(sink: Sink, exc: BaseException) -> BaseException:
+    if isinstance(exc, GestStreamError) or not isinstance(exc, Exception):
+        return exc
+    error = SinkError(f"{sink.name}: writing failed: {exc!r}; the other outputs were finished")
+    error.__cause__ = exc
+    return error
