@@ -50,9 +50,17 @@ class HandsConfig:
 
 @dataclass(frozen=True, slots=True)
 class LightConfig:
-    """The `light` segmenter."""
+    """The `light` segmenter.
+
+    Args:
+        working_px: Longer side of the grid a hand is looked at on; time grows with its square.
+    """
 
     __pydantic_config__: ClassVar[Any] = _STRICT
+    working_px: int = 144
+
+    def __post_init__(self) -> None:
+        _require(32 <= self.working_px <= 512, "light.working_px", "32 to 512", self.working_px)
 
 
 @dataclass(frozen=True, slots=True)
