@@ -65,9 +65,51 @@ class LightConfig:
 
 @dataclass(frozen=True, slots=True)
 class AssociationConfig:
-    """Which detection belongs to which track."""
+    """Which detection belongs to which track. Distances are in palm widths, so that they hold near and far.
+
+    Args:
+        gate_hands: Mean landmark distance from the predicted hand beyond which a detection is not the same hand.
+        gate_growth_hands: Added to the gate for every frame a hand has been missing.
+        max_gate_hands: What the gate grows to at most.
+        velocity_gain: Weight of the newest velocity in the smoothed one, above 0, up to 1.
+        velocity_damping: Share of its velocity that a missing hand keeps from frame to frame, 0 to 1.
+        handedness_hands: Distance that a surely contradicting handedness counts as: decides between hands on top of
+            each other, not between hands further apart than this.
+        sure_handedness: Detector's confidence from which a handedness may bar or restore a hand's id, 0 to 1.
+        relocate_after_frames: Missing frames after which the only missing hand of a handedness is recognised wherever
+            it turns up.
+        duplicate_hands: Mean landmark distance below which two detections are one hand.
+        clearance_hands: Distance of palm centres below which a detection beside a known hand opens no track.
+    """
 
     __pydantic_config__: ClassVar[Any] = _STRICT
+    gate_hands: float = 1.5
+    gate_growth_hands: float = 0.25
+    max_gate_hands: float = 4.0
+    velocity_gain: float = 0.5
+    velocity_damping: float = 0.9
+    handedness_hands: float = 0.3
+    sure_handedness: float = 0.7
+    relocate_after_frames: int = 2
+    duplicate_hands: float = 0.25
+    clearance_hands: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("gate_growth_hands", "handedness_hands", "duplicate_hands", "clearance_hands"):
+            _require(getattr(self, name) >= 0.0, f"association.{name}", "0 or more", getattr(self, name))
+        for name in ("velocity_damping", "sure_handedness"):
+            _require(0.0 <= getattr(self, name) <= 1.0, f"association.{name}", "0 to 1", getattr(self, name))
+        _require(self.gate_hands > 0.0, "association.gate_hands", "above 0", self.gate_hands)
+        _require(
+            self.max_gate_hands >= self.gate_hands,
+            "association.max_gate_hands",
+            f"at least gate_hands ({self.gate_hands})",
+            self.max_gate_hands,
+        )
+        _require(0.0 < self.velocity_gain <= 1.0, "association.velocity_gain", "above 0, up to 1", self.velocity_gain)
+        _require(
+            self.relocate_after_frames >= 1, "association.relocate_after_frames", "1 or more", self.relocate_after_frames
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,33 +118,76 @@ class LossConfig:
 
     Args:
         confirm_after_frames: Frames with landmarks after which a new track is trusted.
+        drop_tentative_after_frames: Consecutive frames without landmarks after which a track that was never trusted
+            is removed.
         lost_after_frames: Consecutive frames without landmarks after which a track is lost.
+        lost_after_frames_unmasked: The same where the segmenter has no mask to trust either.
         remove_after_frames: Consecutive frames without landmarks after which a track is removed and its id retired.
+        min_mask_score: Segmenter's confidence from which the mask of a hand without landmarks is kept, 0 to 1.
+        min_mask_area_ratio: Smallest mask area that is kept without landmarks, relative to the last one with them.
+        max_mask_area_ratio: Largest such area.
+        min_agreement: Agreement of landmarks and mask below which they disagree, 0 to 1.
+        reprompt_after_frames: Consecutive frames of disagreement after which the segmenter is prompted again.
+        reprompt_interval_frames: Frames from one prompt to the next one that a disagreement may cause.
     """
 
     __pydantic_config__: ClassVar[Any] = _STRICT
     confirm_after_frames: int = 3
+    drop_tentative_after_frames: int = 1
     lost_after_frames: int = 5
+    lost_after_frames_unmasked: int = 3
     remove_after_frames: int = 60
+    min_mask_score: float = 0.5
+    min_mask_area_ratio: float = 0.2
+    max_mask_area_ratio: float = 3.0
+    min_agreement: float = 0.5
+    reprompt_after_frames: int = 5
+    reprompt_interval_frames: int = 15
 
     def __post_init__(self) -> None:
-        _require(self.confirm_after_frames >= 1, "loss.confirm_after_frames", "1 or more", self.confirm_after_frames)
-        _require(self.lost_after_frames >= 1, "loss.lost_after_frames", "1 or more", self.lost_after_frames)
+        for name in (
+            "confirm_after_frames",
+            "drop_tentative_after_frames",
+            "lost_after_frames",
+            "lost_after_frames_unmasked",
+            "reprompt_after_frames",
+            "reprompt_interval_frames",
+        ):
+            _require(getattr(self, name) >= 1, f"loss.{name}", "1 or more", getattr(self, name))
+        for name in ("min_mask_score", "min_agreement"):
+            _require(0.0 <= getattr(self, name) <= 1.0, f"loss.{name}", "0 to 1", getattr(self, name))
         _require(
             self.remove_after_frames >= self.lost_after_frames,
             "loss.remove_after_frames",
             f"at least lost_after_frames ({self.lost_after_frames})",
             self.remove_after_frames,
         )
+        _require(
+            0.0 <= self.min_mask_area_ratio < self.max_mask_area_ratio,
+            "loss.min_mask_area_ratio",
+            f"0 or more and below max_mask_area_ratio ({self.max_mask_area_ratio})",
+            self.min_mask_area_ratio,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class TrackerConfig:
-    """Association, loss and prompts."""
+    """Association, loss and prompts.
+
+    Args:
+        max_tracks: Hands followed at once, the lost ones among them; a new hand beyond that takes the place of the
+            one lost longest, or is not followed.
+        association: Which detection belongs to which track.
+        loss: When a hand is trusted, lost and given up.
+    """
 
     __pydantic_config__: ClassVar[Any] = _STRICT
+    max_tracks: int = 8
     association: AssociationConfig = field(default_factory=AssociationConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.max_tracks <= 64, "tracker.max_tracks", "1 to 64", self.max_tracks)
 
 
 class SegmenterKind(StrEnum):
@@ -194,10 +279,58 @@ class EffectConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ReconnectConfig:
+    """How a lost live source is brought back: attempts with exponentially growing pauses.
+
+    Args:
+        initial_s: Pause before the first attempt, seconds.
+        max_s: Longest pause, seconds.
+        jitter: Each pause is stretched or shortened by up to this fraction at random, 0 to 0.9.
+        give_up_after_s: Seconds without a frame after which the source is given up; 0 gives up at once.
+    """
+
+    __pydantic_config__: ClassVar[Any] = _STRICT
+    initial_s: float = 0.5
+    max_s: float = 10.0
+    jitter: float = 0.25
+    give_up_after_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        _require(self.initial_s > 0, "source.reconnect.initial_s", "above 0", self.initial_s)
+        expected = f"at least initial_s ({self.initial_s})"
+        _require(self.max_s >= self.initial_s, "source.reconnect.max_s", expected, self.max_s)
+        _require(0.0 <= self.jitter <= 0.9, "source.reconnect.jitter", "0 to 0.9", self.jitter)
+        _require(self.give_up_after_s >= 0, "source.reconnect.give_up_after_s", "0 or more", self.give_up_after_s)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceConfig:
+    """Time limits of cameras and network sources.
+
+    Args:
+        open_timeout_s: Seconds that connecting may take.
+        read_timeout_s: Seconds without data (network) or frames (camera) after which the source counts as lost.
+        rtsp_tcp: Carry RTSP over TCP; UDP loses packets without a word.
+        reconnect: What happens then.
+    """
+
+    __pydantic_config__: ClassVar[Any] = _STRICT
+    open_timeout_s: float = 5.0
+    read_timeout_s: float = 5.0
+    rtsp_tcp: bool = True
+    reconnect: ReconnectConfig = field(default_factory=ReconnectConfig)
+
+    def __post_init__(self) -> None:
+        _require(0 < self.open_timeout_s <= 300, "source.open_timeout_s", "above 0, up to 300", self.open_timeout_s)
+        _require(0 < self.read_timeout_s <= 300, "source.read_timeout_s", "above 0, up to 300", self.read_timeout_s)
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineConfig:
     """Everything a run can be told, composed of one config a component."""
 
     __pydantic_config__: ClassVar[Any] = _STRICT
+    source: SourceConfig = field(default_factory=SourceConfig)
     hands: HandsConfig = field(default_factory=HandsConfig)
     segmenter: SegmenterKind = SegmenterKind.AUTO
     light: LightConfig = field(default_factory=LightConfig)
@@ -244,18 +377,26 @@ def config_from_mapping(values: Mapping[str, Any], origin: str) -> PipelineConfi
         raise ConfigError(f"{where}: {first['msg']}, got {first['input']!r}") from exc
 
 
-def load_config(path: Path) -> PipelineConfig:
-    """Read a `PipelineConfig` from a TOML file.
+def load_toml(path: Path) -> dict[str, Any]:
+    """The plain values of a TOML file.
 
     Raises:
-        ConfigError: The file cannot be read, is not TOML, or a setting is unknown or does not fit.
+        ConfigError: The file cannot be read or is not TOML.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path}: cannot be read as a settings file: {exc}") from exc
     try:
-        values = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"{path}: not valid TOML: {exc}") from exc
-    return config_from_mapping(values, str(path))
+
+
+def load_config(path: Path) -> PipelineConfig:
+    """Read a `PipelineConfig` from a TOML file.
+
+    Raises:
+        ConfigError: The file cannot be read, is not TOML, or a setting is unknown or does not fit.
+    """
+    return config_from_mapping(load_toml(path), str(path))

@@ -1,0 +1,78 @@
+"""Copies the audio packets that a container's demuxer meets to an `AudioFeed`."""
+
+from __future__ import annotations
+
+import logging
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from gest_stream.audio import AudioFeed
+from gest_stream.types import AudioFormat, AudioPacket
+
+if TYPE_CHECKING:
+    from av import Packet
+    from av.audio.stream import AudioStream
+
+_LOG = logging.getLogger(__name__)
+
+
+def audio_format(stream: AudioStream) -> AudioFormat | None:
+    """What the stream carries; None where a copy could not be described to an output."""
+    context = stream.codec_context
+    if context is None or not context.sample_rate or stream.time_base is None:
+        return None
+    return AudioFormat(
+        context.codec.canonical_name,
+        context.sample_rate,
+        context.layout.name,
+        Fraction(stream.time_base),
+        bytes(context.extradata or b""),
+    )
+
+
+class AudioTap:
+    """The audio of one source, which may be opened more than once.
+
+    Packets are held back until `release`, so that what is read while the source opens is not lost.
+
+    Args:
+        name: Of the source, for messages.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.feed: AudioFeed | None = None
+        self._held: list[AudioPacket] | None = []
+        self._connected = False
+
+    def connect(self, stream: AudioStream | None) -> bool:
+        """Take packets of `stream` from now on; False where there is nothing that can be copied."""
+        format = None if stream is None else audio_format(stream)
+        if self.feed is None and format is not None and self._held is not None:
+            self.feed = AudioFeed(format)
+        self._connected = self.feed is not None and format == self.feed.format
+        if self.feed is not None and not self._connected:
+            _LOG.warning(
+                "%s: its audio changed from %s to %s; audio is no longer copied", self._name, self.feed.format, format
+            )
+        return self._connected
+
+    def take(self, packet: Packet[Any], shift_s: Fraction) -> None:
+        """Publish one packet, moved by `shift_s` seconds."""
+        time = packet.pts if packet.pts is not None else packet.dts
+        if not self._connected or self.feed is None or not packet.size or time is None:
+            return
+        shift = round(shift_s / self.feed.format.time_base)
+        dts = time if packet.dts is None else packet.dts
+        copied = AudioPacket(bytes(packet), time + shift, dts + shift, packet.duration or 0)
+        if self._held is not None:
+            self._held.append(copied)
+        else:
+            self.feed.publish(copied)
+
+    def release(self) -> None:
+        """Publish what was held back, and everything from now on at once."""
+        held, self._held = self._held or [], None
+        for packet in held:
+            if self.feed is not None:
+                self.feed.publish(packet)
