@@ -1,1 +1,141 @@
-"""Tracks hands in live video: landmarks, masks and measured latency, frame by frame."""
+"""Tracks hands in live video: landmarks, masks and measured latency, frame by frame.
+
+Names are resolved on first use, so that importing the package loads neither torch, mediapipe, OpenCV nor PyAV.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gest_stream.build import HandTracker, Pipeline, track
+    from gest_stream.config import EffectConfig, EffectKind, PipelineConfig, SegmenterKind, load_config
+    from gest_stream.errors import (
+        ConfigError,
+        DeviceError,
+        GestStreamError,
+        InvalidInputError,
+        MissingDependencyError,
+        ModelError,
+        SinkError,
+        SourceError,
+        SourceLostError,
+        SourceOpenError,
+        WeightsError,
+    )
+    from gest_stream.interfaces import HandDetector, Segmenter, Sink, Source, SourceInfo
+    from gest_stream.overlay import Renderer, draw_landmarks
+    from gest_stream.pipeline import RunStats
+    from gest_stream.sinks.jsonl import JsonLinesSink
+    from gest_stream.sinks.masks import MaskFolderSink
+    from gest_stream.sinks.video import VideoSink, landmark_video, segmented_video
+    from gest_stream.sinks.window import WindowSink
+    from gest_stream.sources.open import open_source
+    from gest_stream.types import (
+        HAND_CONNECTIONS,
+        LANDMARK_NAMES,
+        Frame,
+        FrameResult,
+        Handedness,
+        HandLandmarks,
+        HandMask,
+        Track,
+        TrackState,
+    )
+
+_HOMES = {
+    "build": ("HandTracker", "Pipeline", "track"),
+    "config": ("EffectConfig", "EffectKind", "PipelineConfig", "SegmenterKind", "load_config"),
+    "errors": (
+        "ConfigError",
+        "DeviceError",
+        "GestStreamError",
+        "InvalidInputError",
+        "MissingDependencyError",
+        "ModelError",
+        "SinkError",
+        "SourceError",
+        "SourceLostError",
+        "SourceOpenError",
+        "WeightsError",
+    ),
+    "interfaces": ("HandDetector", "Segmenter", "Sink", "Source", "SourceInfo"),
+    "overlay": ("Renderer", "draw_landmarks"),
+    "pipeline": ("RunStats",),
+    "sinks.jsonl": ("JsonLinesSink",),
+    "sinks.masks": ("MaskFolderSink",),
+    "sinks.video": ("VideoSink", "landmark_video", "segmented_video"),
+    "sinks.window": ("WindowSink",),
+    "sources.open": ("open_source",),
+    "types": (
+        "HAND_CONNECTIONS",
+        "LANDMARK_NAMES",
+        "Frame",
+        "FrameResult",
+        "HandLandmarks",
+        "HandMask",
+        "Handedness",
+        "Track",
+        "TrackState",
+    ),
+}
+_MODULE_OF = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "HAND_CONNECTIONS",
+    "LANDMARK_NAMES",
+    "ConfigError",
+    "DeviceError",
+    "EffectConfig",
+    "EffectKind",
+    "Frame",
+    "FrameResult",
+    "GestStreamError",
+    "HandDetector",
+    "HandLandmarks",
+    "HandMask",
+    "HandTracker",
+    "Handedness",
+    "InvalidInputError",
+    "JsonLinesSink",
+    "MaskFolderSink",
+    "MissingDependencyError",
+    "ModelError",
+    "Pipeline",
+    "PipelineConfig",
+    "Renderer",
+    "RunStats",
+    "Segmenter",
+    "SegmenterKind",
+    "Sink",
+    "SinkError",
+    "Source",
+    "SourceError",
+    "SourceInfo",
+    "SourceLostError",
+    "SourceOpenError",
+    "Track",
+    "TrackState",
+    "VideoSink",
+    "WeightsError",
+    "WindowSink",
+    "draw_landmarks",
+    "landmark_video",
+    "load_config",
+    "open_source",
+    "segmented_video",
+    "track",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

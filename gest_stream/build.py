@@ -1,0 +1,206 @@
+"""The one place that wires concrete classes: settings in, a detector, segmenter, tracker or pipeline out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gest_stream import pipeline
+from gest_stream.clock import now_ns
+from gest_stream.config import PipelineConfig, SegmenterKind
+from gest_stream.interfaces import HandDetector, Segmenter, Sink, Source
+from gest_stream.tracking.tracker import TrackerCore
+from gest_stream.types import Frame, FrameResult
+
+_LOG = logging.getLogger(__name__)
+_DEFAULT_TIME_BASE = Fraction(1, 30)
+
+
+def choose_segmenter(config: PipelineConfig) -> tuple[SegmenterKind, str]:
+    """Which segmenter `config` gets on this machine, and why, in one line."""
+    if config.segmenter is SegmenterKind.AUTO:
+        return SegmenterKind.LIGHT, "light: needs no weights and runs on any CPU; no learned segmenter is built in yet"
+    return config.segmenter, f"{config.segmenter}: asked for"
+
+
+def make_segmenter(config: PipelineConfig) -> Segmenter[Any] | None:
+    """The segmenter of `config`; None for `none`, which tracks landmarks only."""
+    kind, reason = choose_segmenter(config)
+    _LOG.info("segmenter %s", reason)
+    if kind is SegmenterKind.NONE:
+        return None
+    from gest_stream.models.light import LightSegmenter
+
+    return LightSegmenter(config.light)
+
+
+def make_detector(config: PipelineConfig) -> HandDetector:
+    """MediaPipe's hand landmarker with the model file of `config`, fetched first where it is absent.
+
+    Raises:
+        WeightsError: The model file can neither be found nor fetched.
+        MissingDependencyError: mediapipe is not installed.
+    """
+    from gest_stream.models.hands import MediaPipeHands
+    from gest_stream.models.registry import HAND_LANDMARKER
+    from gest_stream.models.store import ModelStore
+
+    model_path = config.hands.model_path or ModelStore().fetch(HAND_LANDMARKER)
+    return MediaPipeHands(config.hands, model_path)
+
+
+class HandTracker(TrackerCore):
+    """Tracks hands through frames that the caller has: landmarks, masks and stable ids.
+
+    >>> tracker = HandTracker()                        # doctest: +SKIP
+    >>> for rgb in frames:                             # doctest: +SKIP
+    ...     for hand in tracker.step(rgb).tracks:
+    ...         print(hand.id, hand.handedness, hand.mask.area_px)
+
+    Args:
+        config: Settings; the source's and the sinks' are not used.
+        detector: Instead of MediaPipe.
+        segmenter: Instead of the one that `config` names.
+
+    Raises:
+        ModelError: A model cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        config: PipelineConfig | None = None,
+        *,
+        detector: HandDetector | None = None,
+        segmenter: Segmenter[Any] | None = None,
+    ) -> None:
+        config = config or PipelineConfig()
+        super().__init__(
+            detector or make_detector(config),
+            segmenter or make_segmenter(config),
+            config.tracker,
+        )
+        self._steps = 0
+
+    def step(self, frame: Frame | NDArray[np.uint8], pts: int | None = None) -> FrameResult:
+        """Advance by one frame.
+
+        Args:
+            frame: A `Frame`, or an (H, W, 3) uint8 RGB array.
+            pts: Media time of an array, in thirtieths of a second; counted from 0 where it is not given. It must
+                grow from call to call.
+
+        Returns:
+            The hands on it; `tracks` is empty where there is none.
+
+        Raises:
+            InvalidInputError: The array has another dtype or shape.
+        """
+        if not isinstance(frame, Frame):
+            frame = Frame(frame, self._steps if pts is None else pts, _DEFAULT_TIME_BASE, now_ns(), self._steps)
+        self._steps += 1
+        return super().step(frame)
+
+
+class Pipeline(pipeline.Pipeline):
+    """A `pipeline.Pipeline` that is opened by the name of its source."""
+
+    @classmethod
+    def open(
+        cls,
+        source: str | Path | Source,
+        *,
+        config: PipelineConfig | None = None,
+        sinks: Sequence[Sink] = (),
+        realtime: bool = False,
+        tracker: TrackerCore | None = None,
+    ) -> Pipeline:
+        """A run over `source`; enter it with `async with`.
+
+        Args:
+            source: A file, a camera index, a URL, "-", "synthetic:demo", … as `sources.open_source` reads it, or a
+                source.
+            config: Settings.
+            sinks: Where results go besides the iterator.
+            realtime: Play a file at its own speed, dropping what comes too fast, as a camera would.
+            tracker: Instead of a `HandTracker` made from `config`; closed with the pipeline.
+
+        Raises:
+            SourceOpenError: `source` names nothing that can be read; files are opened on entering.
+        """
+        config = config or PipelineConfig()
+        if isinstance(source, str | Path):
+            from gest_stream.sources.open import open_source
+
+            source = open_source(str(source), realtime=realtime)
+        return cls(source, lambda: tracker or HandTracker(config), sinks, config.buffer)
+
+
+def track(
+    source: str | Path | Source,
+    *,
+    config: PipelineConfig | None = None,
+    sinks: Sequence[Sink] = (),
+    realtime: bool = False,
+    tracker: TrackerCore | None = None,
+) -> Iterator[FrameResult]:
+    """Iterate over the results of `source` in plain synchronous code.
+
+    The run has an event loop on a thread of its own; leaving the loop early ends it and finishes the sinks.
+
+    Args:
+        source: As for `Pipeline.open`.
+        config: Settings.
+        sinks: Where results go besides the iterator.
+        realtime: Play a file at its own speed, as a camera would.
+        tracker: Instead of a `HandTracker` made from `config`.
+
+    Yields:
+        One result a frame, in order.
+
+    Raises:
+        GestStreamError: What ended the run early.
+    """
+    results: queue.Queue[FrameResult | BaseException | None] = queue.Queue(maxsize=2)
+    left = threading.Event()
+
+    async def run() -> None:
+        async with Pipeline.open(source, config=config, sinks=sinks, realtime=realtime, tracker=tracker) as opened:
+            async for result in opened:
+                await asyncio.to_thread(results.put, result)
+                if left.is_set():
+                    break
+
+    def work() -> None:
+        outcome: BaseException | None = None
+        try:
+            asyncio.run(run())
+        except BaseException as exc:
+            outcome = exc
+        results.put(outcome)
+
+    thread = threading.Thread(target=work, name="gest-stream-track")
+    thread.start()
+    ended = False
+    try:
+        while True:
+            item = results.get()
+            if not isinstance(item, FrameResult):
+                ended = True
+                if item is not None:
+                    raise item
+                return
+            yield item
+    finally:
+        left.set()
+        while not ended:  # make room for what is still being put
+            ended = not isinstance(results.get(), FrameResult)
+        thread.join()

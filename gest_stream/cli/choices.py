@@ -1,0 +1,40 @@
+"""Option values out of a fixed set or form; a wrong one is answered with the nearest name or an example."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import TypeVar
+
+import typer
+
+from gest_stream.config import nearest_name
+
+ChoiceT = TypeVar("ChoiceT", bound=StrEnum)
+
+
+def choice_parser(kind: type[ChoiceT]) -> Callable[[str], ChoiceT]:
+    """A parser for `typer.Option(parser=…)` that turns a name into a member of `kind`."""
+
+    def parse(value: str) -> ChoiceT:
+        try:
+            return kind(value)
+        except ValueError:
+            raise typer.BadParameter(
+                f"{value!r} is not known{nearest_name(value, [str(name) for name in kind])}"
+            ) from None
+
+    return parse
+
+
+def choice_names(kind: type[StrEnum]) -> str:
+    """The names of `kind` as help shows them: "[a|b|c]"."""
+    return f"[{'|'.join(kind)}]"
+
+
+def parse_size(value: str) -> tuple[int, int]:
+    """`WIDTHxHEIGHT` in pixels as (width, height), both at least 1."""
+    parts = value.lower().split("x")
+    if len(parts) == 2 and all(part.isdecimal() and int(part) > 0 for part in parts):
+        return int(parts[0]), int(parts[1])
+    raise typer.BadParameter(f"{value!r} is not a size; write it as WIDTHxHEIGHT, for example 1280x720")

@@ -1,0 +1,59 @@
+"""`gest-stream demo`: the main job on a clip of rendered hands, so that nobody's footage is needed."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from gest_stream.cli.progress import make_progress
+from gest_stream.cli.run import EffectOption, JsonOption, QuietOption, SegmenterOption, make_sinks
+from gest_stream.cli.session import Verbosity, run_session
+from gest_stream.cli.settings import compose_config
+from gest_stream.errors import SinkError
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the outputs; made where it is absent.")] = Path("demo_out"),
+    frames: Annotated[int | None, typer.Option(min=1, help="Length of the clip in frames.")] = None,
+    effect: EffectOption = None,
+    segmenter: SegmenterOption = None,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Render a clip of two hands, track it, and write a masked video, a landmark video and JSON lines."""
+    from gest_stream.sources.open import open_source
+
+    settings = compose_config(None, [], {"effect.kind": effect, "segmenter": segmenter})
+    console = Console(stderr=True, quiet=quiet or json)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise SinkError(f"{out}: the folder cannot be made: {exc.strerror}; name another one with --out") from exc
+    clip = out / "input.mp4"
+    asyncio.run(_render_clip(clip, frames, console))
+    masked, landmarks, lines = out / "masked.mp4", out / "landmarks.mp4", out / "hands.jsonl"
+    sinks = make_sinks(settings, masked, landmarks, lines, None)
+    run_session(open_source(str(clip)), settings, sinks, [masked, landmarks, lines], Verbosity(quiet, json))
+
+
+async def _render_clip(path: Path, frames: int | None, console: Console) -> None:
+    from gest_stream.sinks.video import VideoSink
+    from gest_stream.sources.open import open_source
+    from gest_stream.types import FrameResult
+
+    sink = VideoSink(path)
+    spec = "synthetic:demo" if frames is None else f"synthetic:demo,frames={frames}"
+    with make_progress(console) as progress:
+        async with open_source(spec) as source:
+            task = progress.add_task("rendering hands", total=source.info.frame_count, status="")
+            try:
+                await sink.open(source.info, None)
+                async for frame in source:
+                    await sink.write(FrameResult(frame))
+                    progress.advance(task)
+            finally:
+                await sink.close()

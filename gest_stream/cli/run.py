@@ -1,0 +1,173 @@
+"""`gest-stream run`: one source through the tracker into any outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gest_stream.cli.choices import choice_names, choice_parser, parse_size
+from gest_stream.cli.session import Verbosity, run_session
+from gest_stream.cli.settings import compose_config
+from gest_stream.config import BufferPolicy, EffectKind, PipelineConfig, SegmenterKind
+from gest_stream.errors import SinkError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gest_stream.interfaces import Sink
+
+_OUT = "Outputs"
+_TRACKING = "Tracking"
+_INPUT = "Input"
+
+SegmenterOption = Annotated[
+    SegmenterKind | None,
+    typer.Option(
+        "--segmenter",
+        parser=choice_parser(SegmenterKind),
+        metavar=choice_names(SegmenterKind),
+        help="What makes the masks.",
+        rich_help_panel=_TRACKING,
+    ),
+]
+EffectOption = Annotated[
+    EffectKind | None,
+    typer.Option(
+        "--effect",
+        parser=choice_parser(EffectKind),
+        metavar=choice_names(EffectKind),
+        help="What --save-masked shows.",
+        rich_help_panel=_OUT,
+    ),
+]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).", rich_help_panel=_TRACKING)]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="One setting, for example tracker.loss.lost_after_frames=8; may be repeated.",
+        rich_help_panel=_TRACKING,
+    ),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object on stdout.")]
+
+
+def run(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A file, a folder of images, a camera (0, /dev/video0), a URL (rtsp://, http://, udp://), "
+            "- for a pipe, or synthetic:demo."
+        ),
+    ],
+    save_masked: Annotated[
+        Path | None,
+        typer.Option(help="Video with the effect; .mp4 .mkv .mov .webm.", rich_help_panel=_OUT),
+    ] = None,
+    save_landmarks: Annotated[Path | None, typer.Option(help="Video with the landmarks.", rich_help_panel=_OUT)] = None,
+    save_json: Annotated[
+        Path | None, typer.Option(help="One JSON object a frame (.jsonl).", rich_help_panel=_OUT)
+    ] = None,
+    save_masks: Annotated[
+        Path | None, typer.Option(help="Folder of PNG masks; a pixel is its track's id.", rich_help_panel=_OUT)
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="Show the result in a window.", rich_help_panel=_OUT)] = False,
+    effect: EffectOption = None,
+    background: Annotated[Path | None, typer.Option(help="Picture for --effect replace.", rich_help_panel=_OUT)] = None,
+    segmenter: SegmenterOption = None,
+    max_hands: Annotated[
+        int | None, typer.Option(help="Hands looked for on a frame.", rich_help_panel=_TRACKING)
+    ] = None,
+    mirrored: Annotated[
+        bool | None,
+        typer.Option("--mirrored", help="The picture is a mirror image.", rich_help_panel=_TRACKING),
+    ] = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="Play a file at its own speed, as a camera.", rich_help_panel=_INPUT)
+    ] = False,
+    buffer: Annotated[
+        BufferPolicy | None,
+        typer.Option(
+            "--buffer",
+            parser=choice_parser(BufferPolicy),
+            metavar=choice_names(BufferPolicy),
+            help="live: the newest frame wins; lossless: the source waits.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    size: Annotated[
+        tuple[int, int] | None,
+        typer.Option("--size", parser=parse_size, metavar="WxH", help="Camera picture size.", rich_help_panel=_INPUT),
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Frames a second of a camera or image folder.", rich_help_panel=_INPUT)
+    ] = None,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Track the hands of SOURCE and write what was found."""
+    settings = compose_config(
+        config,
+        set_ or [],
+        {
+            "effect.kind": effect,
+            "effect.background": background,
+            "segmenter": segmenter,
+            "hands.max_hands": max_hands,
+            "hands.mirrored": mirrored,
+            "buffer.policy": buffer,
+        },
+    )
+    from gest_stream.sources.open import open_source
+
+    stops: list[Callable[[], None]] = []
+    outputs = [path for path in (save_masked, save_landmarks, save_json, save_masks) if path is not None]
+    _refuse_shared_outputs(source, outputs)
+    sinks = make_sinks(settings, save_masked, save_landmarks, save_json, save_masks)
+    if show:
+        from gest_stream.overlay import Renderer
+        from gest_stream.sinks.window import WindowSink
+
+        sinks.append(WindowSink(Renderer(settings.effect).render, on_close=lambda: [stop() for stop in stops]))
+    opened = open_source(source, realtime=realtime, size=size, rate=rate)
+    run_session(opened, settings, sinks, outputs, Verbosity(quiet, json), stops.append)
+
+
+def _refuse_shared_outputs(source: str, outputs: list[Path]) -> None:
+    """Two outputs must not be one file, and none may be the input."""
+    resolved = [path.resolve() for path in outputs]
+    for index, path in enumerate(resolved):
+        if path in resolved[:index]:
+            raise SinkError(f"{outputs[index]}: two outputs would write this file; give each its own name")
+        if path == Path(source).resolve():
+            raise SinkError(f"{outputs[index]}: this is the input; give the output another name")
+
+
+def make_sinks(
+    settings: PipelineConfig,
+    save_masked: Path | None,
+    save_landmarks: Path | None,
+    save_json: Path | None,
+    save_masks: Path | None,
+) -> list[Sink]:
+    """A sink for every output that was asked for."""
+    from gest_stream.sinks.jsonl import JsonLinesSink
+    from gest_stream.sinks.masks import MaskFolderSink
+    from gest_stream.sinks.video import landmark_video, segmented_video
+
+    sinks: list[Sink] = []
+    if save_masked is not None:
+        sinks.append(segmented_video(save_masked, settings.effect))
+    if save_landmarks is not None:
+        sinks.append(landmark_video(save_landmarks))
+    if save_json is not None:
+        sinks.append(JsonLinesSink(save_json))
+    if save_masks is not None:
+        sinks.append(MaskFolderSink(save_masks))
+    return sinks

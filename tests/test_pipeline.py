@@ -1,0 +1,339 @@
+"""The pipeline on fakes: order, policies, errors, early ends."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from gest_stream.tracking.tracker import TrackerCore
+
+from gest_stream.build import track
+from gest_stream.config import BufferConfig, BufferPolicy, TrackerConfig
+from gest_stream.errors import InvalidInputError, ModelError, SinkError, SourceLostError
+from gest_stream.interfaces import Sink
+from gest_stream.pipeline import Pipeline, RunStats
+from gest_stream.testing import (
+    ListSource,
+    RecordingSink,
+    ScriptedDetector,
+    ScriptedSegmenter,
+    grey_ramp,
+    make_landmarks,
+)
+from gest_stream.types import FrameResult, HandLandmarks
+
+WITHIN_S = 10.0
+SIZE = (320, 240)
+
+
+def one_hand(seq: int) -> Sequence[HandLandmarks]:
+    return [make_landmarks((100 + seq % 50, 120), 90)]
+
+
+def fake_tracker(
+    script: Callable[[int], Sequence[HandLandmarks]] = one_hand,
+    before_step: Callable[[int], None] | None = None,
+) -> TrackerCore:
+    return TrackerCore(ScriptedDetector(script), ScriptedSegmenter(before_step), TrackerConfig())
+
+
+def make_pipeline(
+    source: ListSource, tracker: TrackerCore, sinks: Sequence[Sink] = (), buffer: BufferConfig | None = None
+) -> Pipeline:
+    return Pipeline(source, lambda: tracker, sinks, buffer)
+
+
+def run_to_end(pipeline: Pipeline) -> RunStats:
+    async def go() -> RunStats:
+        async with asyncio.timeout(WITHIN_S):
+            async with pipeline as opened:
+                return await opened.run()
+
+    return asyncio.run(go())
+
+
+def collect(pipeline: Pipeline) -> list[FrameResult]:
+    async def go() -> list[FrameResult]:
+        async with asyncio.timeout(WITHIN_S):
+            async with pipeline as opened:
+                return [result async for result in opened]
+
+    return asyncio.run(go())
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Any:
+    before = set(threading.enumerate())
+    yield
+    left = [t for t in threading.enumerate() if t not in before and t.name.startswith("gest-stream")]
+    assert left == []
+
+
+def test_lossless_run_gives_every_frame_in_order_with_its_pts() -> None:
+    sink = RecordingSink()
+    results = collect(make_pipeline(ListSource(grey_ramp(60, SIZE)), fake_tracker(), [sink]))
+    assert [r.frame.pts for r in results] == list(range(60))
+    assert [r.frame.seq for r in sink.results] == list(range(60))
+    assert [int(r.frame.image[0, 0, 0]) for r in results] == list(range(60))
+    assert {track.id for r in results for track in r.tracks} == {1}
+    assert sink.closed == 1
+
+
+def test_timings_name_every_stage_and_add_up_to_no_more_than_the_total() -> None:
+    results = collect(make_pipeline(ListSource(grey_ramp(5, SIZE)), fake_tracker()))
+    for result in results:
+        assert {"queue", "encode", "landmarks", "segment", "track", "total"} <= set(result.timings_ms)
+        assert result.timings_ms["queue"] + result.timings_ms["landmarks"] <= result.timings_ms["total"]
+
+
+def test_stats_count_frames_hands_and_ids() -> None:
+    hands_from_frame_ten = fake_tracker(lambda seq: one_hand(seq) if seq >= 10 else [])
+    stats = run_to_end(make_pipeline(ListSource(grey_ramp(30, SIZE)), hands_from_frame_ten))
+    assert (stats.frames_read, stats.frames_done, stats.frames_dropped) == (30, 30, 0)
+    assert (stats.frames_with_hands, stats.hands_on_last, stats.track_ids) == (20, 1, 1)
+    assert stats.latency_ms["total"]["count"] == 30
+
+
+def test_live_run_drops_counts_and_stays_in_order_under_a_slow_tracker() -> None:
+    gate = threading.Event()
+    frames = grey_ramp(200, SIZE)
+
+    def hold_first(seq: int) -> None:
+        if seq == 0:
+            assert gate.wait(WITHIN_S)
+
+    class Source(ListSource):
+        async def __aiter__(self):  # type: ignore[no-untyped-def]
+            async for frame in super().__aiter__():
+                yield frame
+            gate.set()
+
+    source = Source(frames, live=True)
+    sink = RecordingSink()
+    stats = run_to_end(make_pipeline(source, fake_tracker(before_step=hold_first), [sink], BufferConfig(sink_depth=8)))
+    assert stats.frames_read == 200
+    assert stats.frames_dropped > 100
+    assert stats.frames_done + stats.frames_dropped == 200
+    seqs = [r.frame.seq for r in sink.results]
+    assert seqs == sorted(seqs)
+    assert seqs[-1] == 199
+
+
+def test_a_gap_in_the_source_counts_as_dropped() -> None:
+    frames = [frame for frame in grey_ramp(20, SIZE) if frame.seq not in (3, 4, 9)]
+    stats = run_to_end(make_pipeline(ListSource(frames), fake_tracker()))
+    assert (stats.frames_read, stats.frames_done, stats.frames_dropped) == (20, 17, 3)
+
+
+def test_lossless_policy_can_be_asked_of_a_live_source() -> None:
+    source = ListSource(grey_ramp(50, SIZE), live=True)
+    results = collect(make_pipeline(source, fake_tracker(), buffer=BufferConfig(policy=BufferPolicy.LOSSLESS)))
+    assert len(results) == 50
+
+
+def test_detection_of_the_next_frame_runs_while_the_last_is_segmented() -> None:
+    second_detected = threading.Event()
+
+    def detect(seq: int) -> Sequence[HandLandmarks]:
+        if seq == 1:
+            second_detected.set()
+        return one_hand(seq)
+
+    def segment(seq: int) -> None:
+        if seq == 0:
+            assert second_detected.wait(WITHIN_S), "frame 1 was not detected while frame 0 was being segmented"
+
+    results = collect(make_pipeline(ListSource(grey_ramp(4, SIZE)), fake_tracker(detect, segment)))
+    assert [r.frame.seq for r in results] == [0, 1, 2, 3]
+
+
+def failing(seq_that_fails: int) -> Callable[[int], Any]:
+    def maybe_fail(seq: int) -> Sequence[HandLandmarks]:
+        if seq == seq_that_fails:
+            raise ModelError("the model broke")
+        return one_hand(seq)
+
+    return maybe_fail
+
+
+def test_detector_error_ends_the_run_and_finishes_the_sinks() -> None:
+    sink, source = RecordingSink(), ListSource(grey_ramp(50, SIZE))
+    with pytest.raises(ModelError, match="the model broke"):
+        run_to_end(make_pipeline(source, fake_tracker(failing(7)), [sink]))
+    assert [r.frame.seq for r in sink.results] == list(range(7))
+    assert sink.closed == 1 and source.closed
+
+
+def test_segmenter_error_ends_the_run_and_finishes_the_sinks() -> None:
+    sink, source = RecordingSink(), ListSource(grey_ramp(50, SIZE))
+    with pytest.raises(ModelError, match="the model broke"):
+        run_to_end(make_pipeline(source, fake_tracker(before_step=failing(7)), [sink]))
+    assert [r.frame.seq for r in sink.results] == list(range(7))
+    assert sink.closed == 1 and source.closed
+
+
+def test_source_error_comes_after_every_frame_before_it() -> None:
+    sink = RecordingSink()
+    source = ListSource(grey_ramp(9, SIZE), error=SourceLostError("unplugged"))
+    with pytest.raises(SourceLostError, match="unplugged"):
+        run_to_end(make_pipeline(source, fake_tracker(), [sink]))
+    assert len(sink.results) == 9
+    assert sink.closed == 1
+
+
+def test_sink_error_names_the_sink_and_the_others_are_finished() -> None:
+    def fail_on_third(result: FrameResult) -> None:
+        if result.frame.seq == 3:
+            raise OSError("no space left on device")
+
+    bad, good = RecordingSink("bad.mp4", fail_on_third), RecordingSink("good.mp4")
+    with pytest.raises(SinkError, match=r"bad\.mp4: writing failed: .*no space left.*other outputs were finished"):
+        run_to_end(make_pipeline(ListSource(grey_ramp(500, SIZE)), fake_tracker(), [bad, good]))
+    assert bad.closed == good.closed == 1
+    assert [r.frame.seq for r in good.results] == list(range(len(good.results)))
+    assert 3 < len(good.results) < 500
+
+
+def test_sink_that_cannot_open_closes_what_was_open() -> None:
+    class Closed(RecordingSink):
+        async def open(self, info: object, audio: object) -> None:
+            raise SinkError("out.mp4: the folder is read-only")
+
+    first, source = RecordingSink(), ListSource(grey_ramp(5, SIZE))
+    tracker = fake_tracker()
+    with pytest.raises(SinkError, match="read-only"):
+        run_to_end(make_pipeline(source, tracker, [first, Closed()]))
+    assert first.closed == 1 and source.closed
+
+
+def test_tracker_that_cannot_be_made_closes_the_source() -> None:
+    def broken() -> TrackerCore:
+        raise ModelError("no weights")
+
+    source = ListSource(grey_ramp(5, SIZE))
+    with pytest.raises(ModelError, match="no weights"):
+        run_to_end(Pipeline(source, broken))
+    assert source.closed
+
+
+def test_slow_sink_loses_only_its_own_frames_in_a_live_run() -> None:
+    gate = threading.Event()
+
+    class Slow(RecordingSink):
+        async def write(self, result: FrameResult) -> None:
+            await asyncio.to_thread(gate.wait, WITHIN_S)
+            await super().write(result)
+
+    slow = Slow("slow")
+
+    def open_gate(result: FrameResult) -> None:
+        if result.frame.seq == 99:
+            gate.set()
+
+    quick = RecordingSink("quick", open_gate)
+    # the tracker waits for the quick sink, so that only the slow one can fall behind
+    buffer = BufferConfig(policy=BufferPolicy.LIVE, depth=100, sink_depth=100)
+    slow_buffered = make_pipeline(ListSource(grey_ramp(100, SIZE)), fake_tracker(), [slow, quick], buffer)
+    stats = run_to_end(slow_buffered)
+    assert len(quick.results) == 100
+    assert stats.frames_dropped == 0
+
+    gate.clear()
+    slow, quick = Slow("slow"), RecordingSink("quick", open_gate)
+
+    async def go() -> RunStats:
+        async with asyncio.timeout(WITHIN_S):
+            tight = BufferConfig(policy=BufferPolicy.LIVE, depth=100, sink_depth=2)
+            async with make_pipeline(ListSource(grey_ramp(100, SIZE)), fake_tracker(), [slow, quick], tight) as p:
+                return await p.run()
+
+    stats = asyncio.run(go())
+    assert stats.frames_done == 100
+    assert stats.sink_drops["slow"] >= 90
+    assert slow.results[-1].frame.seq == 99
+
+
+def test_leaving_the_loop_early_finishes_the_sinks() -> None:
+    sink, source = RecordingSink(), ListSource(grey_ramp(500, SIZE))
+
+    async def go() -> None:
+        async with asyncio.timeout(WITHIN_S), make_pipeline(source, fake_tracker(), [sink]) as opened:
+            async for result in opened:
+                if result.frame.seq == 5:
+                    break
+
+    asyncio.run(go())
+    assert sink.closed == 1 and source.closed
+    assert 5 < len(sink.results) < 100
+
+
+def test_an_error_of_the_caller_passes_through_and_everything_is_closed() -> None:
+    sink, source = RecordingSink(), ListSource(grey_ramp(500, SIZE))
+
+    async def go() -> None:
+        async with asyncio.timeout(WITHIN_S), make_pipeline(source, fake_tracker(), [sink]) as opened:
+            async for _ in opened:
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(go())
+    assert sink.closed == 1 and source.closed
+
+
+def test_stop_from_another_thread_ends_the_run() -> None:
+    sink = RecordingSink()
+
+    async def go() -> RunStats:
+        async with asyncio.timeout(WITHIN_S), make_pipeline(ListSource(grey_ramp(5000)), fake_tracker(), [sink]) as p:
+            threading.Timer(0.05, p.stop).start()
+            return await p.run()
+
+    stats = asyncio.run(go())
+    assert stats.frames_done < 5000
+    assert len(sink.results) == stats.frames_done
+
+
+def test_a_run_can_be_iterated_once() -> None:
+    async def go() -> None:
+        async with make_pipeline(ListSource(grey_ramp(3)), fake_tracker()) as opened:
+            await opened.run()
+            with pytest.raises(InvalidInputError, match="iterated once"):
+                await opened.run()
+
+    asyncio.run(go())
+
+
+def test_stats_before_entering_say_what_to_do() -> None:
+    with pytest.raises(InvalidInputError, match="async with"):
+        _ = make_pipeline(ListSource(grey_ramp(1)), fake_tracker()).stats
+
+
+def test_track_yields_every_result_without_an_event_loop_of_the_caller() -> None:
+    results = list(track(ListSource(grey_ramp(40, SIZE)), tracker=fake_tracker()))
+    assert [r.frame.seq for r in results] == list(range(40))
+
+
+def test_track_works_inside_a_running_loop() -> None:
+    async def go() -> int:
+        return len(list(track(ListSource(grey_ramp(10, SIZE)), tracker=fake_tracker())))
+
+    assert asyncio.run(go()) == 10
+
+
+def test_track_left_early_finishes_the_sinks() -> None:
+    sink = RecordingSink()
+    for result in track(ListSource(grey_ramp(500, SIZE)), tracker=fake_tracker(), sinks=[sink]):
+        if result.frame.seq == 4:
+            break
+    assert sink.closed == 1
+    assert 4 < len(sink.results) < 100
+
+
+def test_track_raises_what_ended_the_run() -> None:
+    source = ListSource(grey_ramp(9, SIZE), error=SourceLostError("unplugged"))
+    seen = []
+    with pytest.raises(SourceLostError, match="unplugged"):
+        for result in track(source, tracker=fake_tracker()):
+            seen.append(result.frame.seq)
+    assert seen == list(range(9))
