@@ -6,7 +6,7 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -142,6 +142,30 @@ class Pipeline(pipeline.Pipeline):
 
             source = open_source(str(source), realtime=realtime)
         return cls(source, lambda: tracker or HandTracker(config), sinks, config.buffer)
+
+
+async def save_frames(source: Source, path: Path, on_frame: Callable[[Frame], None] | None = None) -> None:
+    """Write the frames of an entered source to a video file, untouched.
+
+    Args:
+        source: Entered; read to its end.
+        path: The file; its suffix chooses the container.
+        on_frame: Called after each frame, for progress.
+
+    Raises:
+        SinkError: The file cannot be written.
+    """
+    from gest_stream.sinks.video import VideoSink
+
+    sink = VideoSink(path)
+    try:
+        await sink.open(source.info, source.audio)
+        async for frame in source:
+            await sink.write(FrameResult(frame))
+            if on_frame is not None:
+                on_frame(frame)
+    finally:
+        await sink.close()
 
 
 def track(

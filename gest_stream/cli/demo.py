@@ -41,19 +41,11 @@ def demo(
 
 
 async def _render_clip(path: Path, frames: int | None, console: Console) -> None:
-    from gest_stream.sinks.video import VideoSink
+    from gest_stream.build import save_frames
     from gest_stream.sources.open import open_source
-    from gest_stream.types import FrameResult
 
-    sink = VideoSink(path)
     spec = "synthetic:demo" if frames is None else f"synthetic:demo,frames={frames}"
     with make_progress(console) as progress:
         async with open_source(spec) as source:
             task = progress.add_task("rendering hands", total=source.info.frame_count, status="")
-            try:
-                await sink.open(source.info, None)
-                async for frame in source:
-                    await sink.write(FrameResult(frame))
-                    progress.advance(task)
-            finally:
-                await sink.close()
+            await save_frames(source, path, lambda frame: progress.advance(task))

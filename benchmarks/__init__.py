@@ -1,0 +1,1 @@
+"""Benchmarks: each module writes one JSON; `python -m benchmarks` runs them all."""

@@ -1,0 +1,216 @@
+"""Commands as a user types them, on a scripted detector."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import av
+import pytest
+from typer.testing import CliRunner, Result
+
+from gest_stream import build
+from gest_stream.cli import session
+from gest_stream.cli.exit_codes import ExitCode, exit_code_of
+from gest_stream.cli.main import app
+from gest_stream.config import PipelineConfig
+from gest_stream.errors import (
+    ConfigError,
+    GestStreamError,
+    MissingDependencyError,
+    SinkError,
+    SourceLostError,
+    WeightsError,
+)
+from gest_stream.interfaces import HandDetector
+from gest_stream.testing import ScriptedDetector, make_landmarks
+from gest_stream.types import HandLandmarks
+
+FRAMES = 12
+SIZE = (160, 120)
+
+Run = Callable[..., Result]
+
+
+def script(seq: int) -> Sequence[HandLandmarks]:
+    return [make_landmarks((80, 60), 70)] if seq >= 2 else []
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=30)
+        stream.width, stream.height = SIZE
+        stream.pix_fmt = "yuv420p"
+        for _ in range(FRAMES):
+            out.mux(stream.encode(av.VideoFrame(*SIZE, "yuv420p")))
+        out.mux(stream.encode())
+    return path
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`run("run", "clip.mp4", …)` with a scripted detector and no model file."""
+
+    def detector(config: PipelineConfig) -> HandDetector:
+        return ScriptedDetector(script)
+
+    monkeypatch.setattr(build, "make_detector", detector)
+    monkeypatch.setattr(session, "fetch_needed", lambda config, console: None)
+
+    def invoke(*args: object) -> Result:
+        return CliRunner().invoke(app, [str(arg) for arg in args])
+
+    return invoke
+
+
+def frames_of(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+def test_run_writes_every_output_and_ends_with_a_summary(run: Run, clip: Path, tmp_path: Path) -> None:
+    outputs = {
+        "--save-masked": tmp_path / "masked.mp4",
+        "--save-landmarks": tmp_path / "landmarks.mkv",
+        "--save-json": tmp_path / "hands.jsonl",
+        "--save-masks": tmp_path / "masks",
+    }
+    result = run("run", clip, *[part for pair in outputs.items() for part in pair])
+    assert result.exit_code == 0, result.stderr
+    assert frames_of(outputs["--save-masked"]) == frames_of(outputs["--save-landmarks"]) == FRAMES
+    lines = [json.loads(line) for line in outputs["--save-json"].read_text().splitlines()]
+    assert [line["seq"] for line in lines] == list(range(FRAMES))
+    assert lines[0]["tracks"] == [] and len(lines[-1]["tracks"]) == 1
+    assert lines[-1]["tracks"][0]["mask_source"] == "light"
+    assert len(list(outputs["--save-masks"].glob("*.png"))) == FRAMES
+    assert f"{FRAMES} frames at" in result.stderr
+    assert f"hands on {FRAMES - 2} of them (1 track ids)" in result.stderr
+    assert "segmenter light" in result.stderr
+    assert result.stdout == ""
+
+
+def test_json_summary_is_one_object_on_stdout(run: Run, clip: Path) -> None:
+    result = run("run", clip, "--json", "--segmenter", "none")
+    summary = json.loads(result.stdout)
+    assert (summary["v"], summary["frames_done"], summary["frames_with_hands"]) == (1, FRAMES, FRAMES - 2)
+    assert summary["size"] == list(SIZE) and summary["interrupted"] is False
+    assert summary["latency_ms"]["total"]["count"] == FRAMES
+    assert result.stderr == ""
+
+
+def test_quiet_prints_nothing(run: Run, clip: Path) -> None:
+    result = run("run", clip, "--quiet")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_a_clip_without_hands_says_so(run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "make_detector", lambda config: ScriptedDetector(lambda seq: []))
+    result = run("run", clip)
+    assert result.exit_code == 0
+    assert "no hand was found" in result.stderr
+
+
+def error_of(run: Run, *args: object) -> GestStreamError:
+    """The clear error that the command ended with; `main` prints it and maps it to an exit code."""
+    exception = run(*args).exception
+    assert isinstance(exception, GestStreamError), exception
+    return exception
+
+
+def test_a_missing_file_is_a_source_error(run: Run, tmp_path: Path) -> None:
+    error = error_of(run, "run", tmp_path / "absent.mp4")
+    assert exit_code_of(error) == ExitCode.SOURCE
+    assert "absent.mp4" in str(error)
+
+
+def test_an_output_that_cannot_be_opened_leaves_no_other_output_broken(run: Run, clip: Path, tmp_path: Path) -> None:
+    good = tmp_path / "hands.jsonl"
+    error = error_of(run, "run", clip, "--save-json", good, "--save-masked", tmp_path / "no" / "such" / "out.mp4")
+    assert exit_code_of(error) == ExitCode.SINK
+    assert "out.mp4" in str(error)
+
+
+def test_two_outputs_with_one_name_are_refused(run: Run, clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.mp4"
+    error = error_of(run, "run", clip, "--save-masked", out, "--save-landmarks", out)
+    assert isinstance(error, SinkError) and "two outputs would write this file" in str(error)
+
+
+def test_the_input_is_never_overwritten(run: Run, clip: Path) -> None:
+    before = clip.read_bytes()
+    error = error_of(run, "run", clip, "--save-masked", clip)
+    assert "this is the input" in str(error)
+    assert clip.read_bytes() == before
+
+
+def test_an_unknown_flag_value_suggests_the_nearest(run: Run, clip: Path) -> None:
+    result = run("run", clip, "--effect", "gren")
+    assert result.exit_code == ExitCode.USAGE
+    assert "did you mean 'green'" in " ".join(result.stderr.split())
+
+
+def test_an_unknown_toml_key_names_the_file(run: Run, clip: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "s.toml"
+    settings.write_text("[hands]\nmax_hnds = 1")
+    error = error_of(run, "run", clip, "--config", settings)
+    assert exit_code_of(error) == ExitCode.USAGE
+    assert "s.toml: hands.max_hnds: unknown setting; did you mean 'max_hands'?" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SourceLostError("x"), 3),
+        (WeightsError("x"), 4),
+        (SinkError("x"), 5),
+        (MissingDependencyError("x"), 6),
+        (ConfigError("x"), 2),
+        (GestStreamError("x"), 1),
+    ],
+)
+def test_exit_codes_are_pinned(error: GestStreamError, code: int) -> None:
+    assert exit_code_of(error) == code
+
+
+def test_a_clear_error_is_one_line_without_a_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gest_stream", "run", str(tmp_path / "absent.mp4"), "--segmenter", "light"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"})
+    assert done.returncode == ExitCode.SOURCE
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip().startswith("gest-stream: ")
+
+
+def test_help_is_quick() -> None:
+    def seconds() -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "gest_stream", "--help"], capture_output=True, check=True)
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(5)) < 0.5
+
+
+def test_doctor_reports_every_section(run: Run) -> None:
+    result = run("doctor", "--json")
+    report = json.loads(result.stdout)
+    assert list(report) == ["Packages", "Devices", "Models", "Cameras", "Encoders"]
+    packages = {check["topic"]: check for check in report["Packages"]}
+    assert packages["mediapipe"]["verdict"] == "ok"
+    assert "cv2" not in packages, "a second cv2 wheel is installed"
+    assert {check["topic"]: check["verdict"] for check in report["Encoders"]}["libx264"] == "ok"
+    for checks in report.values():
+        assert all(check["verdict"] != "broken" for check in checks), checks
+    assert "Devices" in run("doctor").stdout
+
+
+def test_models_list_shows_every_file(run: Run) -> None:
+    names = {record["name"] for record in json.loads(run("models", "list", "--json").stdout)}
+    assert {"hand_landmarker.task", "sam2.1_hiera_tiny.pt", "dinov2_vits14_pretrain.pth"} <= names
+
+
+def test_models_fetch_of_an_unknown_name_suggests_the_nearest(run: Run) -> None:
+    assert "did you mean 'hand_landmarker.task'" in str(error_of(run, "models", "fetch", "hand_landmark.task"))
