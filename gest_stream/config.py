@@ -54,13 +54,22 @@ class LightConfig:
 
     Args:
         working_px: Longer side of the grid a hand is looked at on; time grows with its square.
+        colour_keep: Share of the earlier frames in what is known of a hand's colours, 0 to below 1.
+        carry_decay: Factor on the score of a mask for each frame without landmarks, above 0 to 1.
+        min_score: Score below which a mask without landmarks is dropped, 0 to 1.
     """
 
     __pydantic_config__: ClassVar[Any] = _STRICT
     working_px: int = 144
+    colour_keep: float = 0.6
+    carry_decay: float = 0.95
+    min_score: float = 0.3
 
     def __post_init__(self) -> None:
         _require(32 <= self.working_px <= 512, "light.working_px", "32 to 512", self.working_px)
+        _require(0.0 <= self.colour_keep < 1.0, "light.colour_keep", "0 to below 1", self.colour_keep)
+        _require(0.0 < self.carry_decay <= 1.0, "light.carry_decay", "above 0, up to 1", self.carry_decay)
+        _require(0.0 <= self.min_score <= 1.0, "light.min_score", "0 to 1", self.min_score)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +117,10 @@ class AssociationConfig:
         )
         _require(0.0 < self.velocity_gain <= 1.0, "association.velocity_gain", "above 0, up to 1", self.velocity_gain)
         _require(
-            self.relocate_after_frames >= 1, "association.relocate_after_frames", "1 or more", self.relocate_after_frames
+            self.relocate_after_frames >= 1,
+            "association.relocate_after_frames",
+            "1 or more",
+            self.relocate_after_frames,
         )
 
 

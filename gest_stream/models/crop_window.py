@@ -80,10 +80,33 @@ class CropWindow:
             part = cv2.resize(part, coarse, interpolation=cv2.INTER_AREA)
         return np.asarray(cv2.resize(part, self.grid_size, interpolation=cv2.INTER_AREA), np.uint8)
 
-    def spread(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Grid values, (h, w) float32, at every frame pixel of the window: (height, width) float32."""
+    def regrid(self, values: NDArray[np.float32], origin: CropWindow, outside: float) -> NDArray[np.float32]:
+        """Values on another window's grid, (h, w) float32, moved to this one's; `outside` where it does not reach."""
         import cv2
 
-        if self.grid_size == (self.width, self.height):
+        if origin == self:
             return values
-        return np.asarray(cv2.resize(values, (self.width, self.height), interpolation=cv2.INTER_LINEAR), np.float32)
+        (my_x, my_y), (its_x, its_y) = self.scale_xy, origin.scale_xy
+        # Of each of my cells: its frame pixel, then its cell on the other grid.
+        to_origin = np.array(
+            [
+                [its_x / my_x, 0.0, (0.5 / my_x + self.left - origin.left) * its_x - 0.5],
+                [0.0, its_y / my_y, (0.5 / my_y + self.top - origin.top) * its_y - 0.5],
+            ]
+        )
+        moved = cv2.warpAffine(
+            values,
+            to_origin,
+            self.grid_size,
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=outside,
+        )
+        return np.asarray(moved, np.float32)
+
+    def to_frame(self, cells_xy: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Grid cells to frame pixels; the inverse of `to_grid`."""
+        placed: NDArray[np.float32] = ((cells_xy + 0.5) / self.scale_xy + (self.left, self.top) - 0.5).astype(
+            np.float32
+        )
+        return placed

@@ -12,6 +12,7 @@ from gest_stream.types import HandLandmarks
 
 _FINGERS = ((5, 6, 7, 8), (9, 10, 11, 12), (13, 14, 15, 16), (17, 18, 19, 20))
 _THUMB = (1, 2, 3, 4)
+_KNUCKLES = (5, 9, 13, 17)
 _PALM = (0, 1, 5, 9, 13, 17)
 _PALM_BONES = ((0, 5), (0, 9), (0, 13), (0, 17), (5, 17))
 _PALM_BONES_CM = (10.1, 9.7, 9.2, 8.3, 6.3)
@@ -30,22 +31,24 @@ class ShapeModel:
         tip_cm: How far the flesh reaches beyond the landmark of a fingertip, along the last bone.
         web: How far the skin between two fingers reaches along their first bones, 0 to 1.
         thumb_web: The same between thumb and index finger.
+        hypothenar_cm: Radius of the ball of the little finger, halfway between wrist and the finger's base.
         wrist_half_width_cm: Half the width of the wrist, at its landmark.
         wrist_cut_cm: How far the hand reaches beyond the wrist's landmark, towards the elbow.
     """
 
     radii_cm: tuple[float, ...] = (
-        *(1.5, 1.5, 1.25, 1.0, 0.85),
-        *(1.05, 0.95, 0.85, 0.7),
-        *(1.05, 0.95, 0.85, 0.7),
-        *(1.0, 0.9, 0.8, 0.65),
-        *(1.0, 0.8, 0.7, 0.6),
+        *(1.05, 1.25, 0.95, 0.9, 0.7),
+        *(1.25, 0.9, 0.82, 0.7),
+        *(1.0, 0.95, 0.82, 0.7),
+        *(1.15, 0.9, 0.75, 0.68),
+        *(1.2, 0.75, 0.7, 0.58),
     )
-    tip_cm: float = 0.1
-    web: float = 0.4
-    thumb_web: float = 0.4
-    wrist_half_width_cm: float = 2.4
-    wrist_cut_cm: float = 0.8
+    tip_cm: float = 0.05
+    web: float = 0.5
+    thumb_web: float = 0.3
+    hypothenar_cm: float = 2.0
+    wrist_half_width_cm: float = 2.9
+    wrist_cut_cm: float = 1.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,11 +72,21 @@ class HandShape:
         """Measure a hand: its scale comes from the palm, whatever the fingers do."""
         points = landmarks.points_xy_px
         px_per_cm = scale_px_per_cm(landmarks)
-        axis = points[[5, 9, 13, 17]].mean(axis=0) - points[0]
+        axis = points[list(_KNUCKLES)].mean(axis=0) - points[0]
         length = float(np.linalg.norm(axis))
         # A palm that points at the camera shows no direction of the forearm: then nothing is cut.
         axis = axis / np.float32(length) if length > 2.0 * px_per_cm else np.zeros(2, np.float32)
         return cls(points, px_per_cm, axis.astype(np.float32), model)
+
+    def moved_to(self, points_xy_px: NDArray[np.float32]) -> HandShape:
+        """The same hand at other points, which are its own moved, turned and scaled as one piece."""
+        before, after = (points - points.mean(axis=0) for points in (self.points_xy_px, points_xy_px))
+        grown = float(np.sqrt((after**2).sum() / max(float((before**2).sum()), 1e-6)))
+        axis = self.wrist_axis_xy
+        if axis.any():
+            axis = points_xy_px[list(_KNUCKLES)].mean(axis=0) - points_xy_px[0]
+            axis = axis / max(float(np.linalg.norm(axis)), 1e-6)
+        return HandShape(points_xy_px, self.px_per_cm * grown, axis.astype(np.float32), self.model)
 
     def box_xyxy_px(self, margin_cm: float) -> tuple[float, float, float, float]:
         """Box around the landmarks with `margin_cm` on every side, pixels, not clipped."""
@@ -134,6 +147,7 @@ class HandShape:
 
     def _palm(self, points: NDArray[np.float64], radii: NDArray[np.float64], unit: float) -> NDArray[np.float64]:
         blobs = [points[j] + radii[j] * _CIRCLE for j in _PALM]
+        blobs.append((points[0] + points[17]) / 2.0 + self.model.hypothenar_cm * unit * _CIRCLE)
         axis = self.wrist_axis_xy.astype(np.float64)
         if axis.any():
             # Seen edge-on a wrist is as thick as two thirds of its width.

@@ -1,27 +1,79 @@
-"""The `light` segmenter: a hand's mask from its landmarks, without weights."""
+"""The `light` segmenter: masks from landmarks, colour and optical flow, on a CPU, without weights."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gest_stream.config import LightConfig
+from gest_stream.models.colour_model import ColourModel, colour_codes
 from gest_stream.models.crop_window import CropWindow
 from gest_stream.models.hand_shape import HandShape, ShapeModel
-from gest_stream.types import Frame, HandLandmarks, HandMask, MaskSource, Observation
+from gest_stream.models.mask_alpha import alpha_mask, share_pixels
+from gest_stream.models.mask_flow import FlowFinder
+from gest_stream.models.mask_refine import (
+    RefineModel,
+    shape_odds,
+    signed_distance,
+    smooth_along_edges,
+    without_islands,
+)
+from gest_stream.models.mask_rivalry import front_evidence, lead_cm
+from gest_stream.types import Frame, HandMask, MaskSource, Observation, PromptMode
+
+_log = logging.getLogger(__name__)
+
+_MARGIN_CM = 3.0
+_CARRY_MARGIN_CM = 5.0
+_SURE_HAND_CM = 0.2
+_SURE_BACKGROUND_CM = (0.6, 2.8)
+_CARRY_PLAY_CM = 0.25
+_FLOW_MISS_CELLS = 1.5
+_FAR = -16.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LightEncoded:
-    """What `LightSegmenter.step` needs of a picture: the frame, untouched."""
+    """What `LightSegmenter.step` needs of a picture: the frame itself."""
 
     frame: Frame
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sight:
+    """One hand on this frame, before colour: where it is looked at and what outline is expected there."""
+
+    shape: HandShape
+    window: CropWindow
+    image: NDArray[np.uint8]
+    grey: NDArray[np.uint8]
+    distance_cm: NDArray[np.float32]
+    confidence: float
+    source: MaskSource
+
+    @property
+    def cells_per_cm(self) -> float:
+        return self.shape.px_per_cm * self.window.scale_xy[0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Memory:
+    """What is kept of one hand from frame to frame."""
+
+    shape: HandShape
+    window: CropWindow
+    odds: NDArray[np.float32]
+    colours: ColourModel | None
+    score: float
+    seen_area_px: int
+
+
 class LightSegmenter:
-    """Masks from the hand's own shape.
+    """Masks from the hand's own shape, corrected by its colour, carried by flow where landmarks are missing.
 
     Args:
         config: Its settings.
@@ -29,36 +81,209 @@ class LightSegmenter:
 
     def __init__(self, config: LightConfig) -> None:
         self._config = config
-        self._model = ShapeModel()
+        self._shape_model = ShapeModel()
+        self._refine_model = RefineModel()
+        self._carry_model = RefineModel(play_cm=_CARRY_PLAY_CM)
+        self._flow = FlowFinder()
+        self._memory: dict[int, _Memory] = {}
+        self._fronts: dict[tuple[int, int], float] = {}
+        self._last: Frame | None = None
 
     def encode(self, frame: Frame) -> LightEncoded:
-        """Take the frame; nothing is computed before it is known where the hands are."""
+        """Take the frame; nothing is worth computing before it is known where the hands are."""
         return LightEncoded(frame)
 
     def step(self, encoded: LightEncoded, observations: Sequence[Observation]) -> Mapping[int, HandMask]:
-        """A mask for every hand with landmarks on this frame."""
-        masks: dict[int, HandMask] = {}
+        """Advance every hand by one frame.
+
+        A hand with landmarks gets a mask from them. One without is carried on from the last frame, with a score that
+        falls with time and with every disagreement, until it is below `LightConfig.min_score` and dropped.
+
+        Args:
+            encoded: From `encode` on the same frame.
+            observations: One for every live hand.
+
+        Returns:
+            A mask by object id; disjoint. Missing for a hand that never had landmarks or was dropped.
+        """
+        frame = encoded.frame
+        if self._last is not None and self._last.size != frame.size:
+            self.reset()
+        sights: dict[int, _Sight] = {}
+        outside: dict[int, HandMask] = {}
         for observation in observations:
-            if observation.landmarks is not None:
-                masks[observation.object_id] = self._from_shape(encoded.frame, observation.landmarks)
-        return masks
+            sight = self._look(frame, observation)
+            if sight is not None:
+                sights[observation.object_id] = sight
+            elif observation.landmarks is not None:
+                outside[observation.object_id] = _no_pixels(frame)
+                self.forget(observation.object_id)
+        masks = {}
+        for object_id, sight in sights.items():
+            mask = self._segment(frame, object_id, sight, sights)
+            if mask is not None:
+                masks[object_id] = mask
+        self._last = frame
+        return share_pixels(masks) | outside
 
     def forget(self, object_id: int) -> None:
         """Drop a hand's memory; unknown ids are ignored."""
+        self._memory.pop(object_id, None)
+        self._fronts = {pair: front for pair, front in self._fronts.items() if object_id not in pair}
 
     def reset(self) -> None:
-        """Drop every hand's memory."""
+        """Drop every hand's memory: the stream was cut or changed size."""
+        self._memory.clear()
+        self._fronts.clear()
+        self._last = None
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Let go of the last frame and every memory."""
+        self.reset()
 
-    def _from_shape(self, frame: Frame, landmarks: HandLandmarks) -> HandMask:
-        import cv2
-
-        shape = HandShape.from_landmarks(landmarks, self._model)
-        window = CropWindow.around(shape.box_xyxy_px(3.0), frame.size, self._config.working_px)
+    def _look(self, frame: Frame, observation: Observation) -> _Sight | None:
+        """What outline to expect; None where there is nothing to expect it from, or it lies outside the frame."""
+        object_id, landmarks = observation.object_id, observation.landmarks
+        if observation.prompt is not None and observation.prompt.mode is PromptMode.RESET:
+            self._memory.pop(object_id, None)
+        if landmarks is None:
+            return self._carried(frame, object_id)
+        shape = HandShape.from_landmarks(landmarks, self._shape_model)
+        window = CropWindow.around(shape.box_xyxy_px(_MARGIN_CM), frame.size, self._config.working_px)
         if window is None:
-            return HandMask(np.zeros((0, 0), np.uint8), (0, 0), frame.size, 0.0, MaskSource.LIGHT)
-        soft = cv2.GaussianBlur(shape.draw(window).astype(np.float32), (3, 3), 0)
-        alpha = np.clip(np.rint(window.spread(np.asarray(soft, np.float32))), 0, 255).astype(np.uint8)
-        return HandMask(alpha, (window.left, window.top), frame.size, 0.5, MaskSource.LIGHT)
+            return None
+        image = window.take(frame.image)
+        distance = signed_distance(shape.draw(window)) / np.float32(shape.px_per_cm * window.scale_xy[0])
+        return _Sight(shape, window, image, _grey(image), distance, 1.0, MaskSource.LIGHT)
+
+    def _carried(self, frame: Frame, object_id: int) -> _Sight | None:
+        """The last mask, moved by the flow between the last frame and this one."""
+        memory = self._memory.get(object_id)
+        if memory is None or self._last is None:
+            return None
+        window = CropWindow.around(memory.shape.box_xyxy_px(_CARRY_MARGIN_CM), frame.size, self._config.working_px)
+        if window is None:
+            self._drop(object_id, "it left the frame")
+            return None
+        image, last = window.take(frame.image), window.take(self._last.image)
+        grey = _grey(image)
+        flow = self._flow.between(_grey(last), grey)
+        if flow is None:
+            self._drop(object_id, "it is too small to be followed")
+            return None
+        odds = flow.carry(window.regrid(memory.odds, memory.window, _FAR))
+        inside = odds > 0
+        moved = flow.move_points(window.to_grid(memory.shape.points_xy_px), inside)
+        if moved is None:
+            self._drop(object_id, "the flow lost it")
+            return None
+        steady = np.count_nonzero(inside & (flow.error < _FLOW_MISS_CELLS)) / int(np.count_nonzero(inside))
+        shape = memory.shape.moved_to(window.to_frame(moved))
+        distance = signed_distance(inside.astype(np.uint8)) / np.float32(shape.px_per_cm * window.scale_xy[0])
+        confidence = memory.score * self._config.carry_decay * steady
+        return _Sight(shape, window, image, grey, distance, confidence, MaskSource.CARRIED)
+
+    def _segment(self, frame: Frame, object_id: int, sight: _Sight, sights: Mapping[int, _Sight]) -> HandMask | None:
+        memory = self._memory.get(object_id)
+        beyond = sight.shape.beyond_wrist_cm(sight.window)
+        rivals = self._rivals(object_id, sight, sights)
+        codes = colour_codes(sight.image)
+        colours = self._colours(memory, sight, codes, beyond, rivals)
+        model = self._refine_model if sight.source is MaskSource.LIGHT else self._carry_model
+        odds = shape_odds(sight.distance_cm, model.play_cm)
+        if colours is not None:
+            odds = odds + np.float32(model.colour_gain * colours.trust) * colours.evidence(codes)
+        odds = smooth_along_edges(odds, sight.grey, sight.cells_per_cm, model)
+        limits = [-beyond, *rivals.values()]
+        for limit in limits:
+            np.minimum(odds, limit * np.float32(2.0 * sight.cells_per_cm), out=odds)
+        odds = without_islands(odds, sight.distance_cm > _SURE_HAND_CM)
+        score = self._score(sight, odds)
+        mask = alpha_mask(odds, sight.window, frame.size, score, sight.source)
+        area = mask.area_px
+        if sight.source is MaskSource.CARRIED and memory is not None:
+            grown = area / max(1, memory.seen_area_px)
+            if score < self._config.min_score or not 0.15 < grown < 1.8:
+                self._drop(object_id, f"score {score:.2f}, area {grown:.2f} of what it was")
+                return None
+            area = memory.seen_area_px
+        self._memory[object_id] = _Memory(sight.shape, sight.window, odds, colours, score, area)
+        return mask
+
+    def _colours(
+        self,
+        memory: _Memory | None,
+        sight: _Sight,
+        codes: NDArray[np.int32],
+        beyond: NDArray[np.float32],
+        rivals: Mapping[int, NDArray[np.float32]],
+    ) -> ColourModel | None:
+        """Learn from this frame where the outline is fresh; a carried one teaches nothing."""
+        older = memory.colours if memory is not None else None
+        if sight.source is MaskSource.CARRIED:
+            return older
+        near, far = _SURE_BACKGROUND_CM
+        hand = sight.distance_cm > _SURE_HAND_CM
+        # The forearm looks like the hand, and so does the other hand: neither is background.
+        rest = (sight.distance_cm < -near) & (sight.distance_cm > -far) & (beyond < 0)
+        for lead in rivals.values():
+            hand &= lead > 0
+            rest &= lead < 0
+        fresh = ColourModel.learn(codes, hand, rest)
+        return fresh.blended(older, self._config.colour_keep) if fresh is not None else older
+
+    def _rivals(self, object_id: int, sight: _Sight, sights: Mapping[int, _Sight]) -> dict[int, NDArray[np.float32]]:
+        """By other hand's id, how much each cell of this hand's grid is this hand's rather than the other's."""
+        leads = {}
+        for other_id, other in sights.items():
+            if other_id == object_id or not _overlap(sight.window, other.window):
+                continue
+            theirs = signed_distance(other.shape.draw(sight.window)) / np.float32(sight.cells_per_cm)
+            front = self._front(object_id, other_id, sight, other, theirs)
+            leads[other_id] = lead_cm(sight.distance_cm, theirs, front > 0)
+        return leads
+
+    def _front(
+        self, object_id: int, other_id: int, sight: _Sight, other: _Sight, theirs_cm: NDArray[np.float32]
+    ) -> float:
+        """Above 0 where this hand is in front of the other; decided once a frame for each pair."""
+        pair = (min(object_id, other_id), max(object_id, other_id))
+        sign = 1.0 if object_id == pair[0] else -1.0
+        if object_id == pair[1] and pair in self._fronts:
+            return sign * self._fronts[pair]
+        evidence = front_evidence(sight.grey, sight.distance_cm, theirs_cm)
+        # Without other evidence the hand that looks larger is the nearer one.
+        prior = self._fronts.get(pair, 0.1 * sign * float(np.sign(sight.shape.px_per_cm - other.shape.px_per_cm)))
+        front = prior if evidence is None else 0.7 * prior + 0.3 * sign * evidence
+        self._fronts[pair] = front
+        return sign * front
+
+    def _score(self, sight: _Sight, odds: NDArray[np.float32]) -> float:
+        """Agreement of the outline that was expected with the one that came out, times what was left of confidence."""
+        expected, found = sight.distance_cm > 0, odds > 0
+        union = np.count_nonzero(expected | found)
+        agreement = np.count_nonzero(expected & found) / union if union else 0.0
+        return float(np.clip(agreement, 0.0, 1.0)) * sight.confidence
+
+    def _drop(self, object_id: int, reason: str) -> None:
+        _log.debug("mask of hand %d dropped: %s", object_id, reason)
+        self.forget(object_id)
+
+
+def _grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    import cv2
+
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def _overlap(a: CropWindow, b: CropWindow) -> bool:
+    return (
+        a.left < b.left + b.width
+        and b.left < a.left + a.width
+        and a.top < b.top + b.height
+        and b.top < a.top + a.height
+    )
+
+
+def _no_pixels(frame: Frame) -> HandMask:
+    return HandMask(np.zeros((0, 0), np.uint8), (0, 0), frame.size, 0.0, MaskSource.LIGHT)
