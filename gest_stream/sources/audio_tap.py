@@ -44,9 +44,20 @@ class AudioTap:
         self.feed: AudioFeed | None = None
         self._held: list[AudioPacket] | None = []
         self._connected = False
+        self._last_dts: int | None = None
+        self._behind: int | None = None
 
-    def connect(self, stream: AudioStream | None) -> bool:
-        """Take packets of `stream` from now on; False where there is nothing that can be copied."""
+    def connect(self, stream: AudioStream | None, resume: bool = False) -> bool:
+        """Take packets of `stream` from now on.
+
+        Args:
+            stream: None where the container has no audio.
+            resume: Leave out packets that do not follow the last one taken.
+
+        Returns:
+            False where there is nothing that can be copied.
+        """
+        self._behind = self._last_dts if resume else None
         format = None if stream is None else audio_format(stream)
         if self.feed is None and format is not None and self._held is not None:
             self.feed = AudioFeed(format)
@@ -64,6 +75,9 @@ class AudioTap:
             return
         shift = round(shift_s / self.feed.format.time_base)
         dts = time if packet.dts is None else packet.dts
+        if self._behind is not None and dts <= self._behind:
+            return
+        self._last_dts = dts
         copied = AudioPacket(bytes(packet), time + shift, dts + shift, packet.duration or 0)
         if self._held is not None:
             self._held.append(copied)

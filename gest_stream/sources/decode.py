@@ -37,6 +37,7 @@ def open_container(
     options: dict[str, str] | None = None,
     timeout_s: tuple[float, float] | None = None,
     explain: Callable[[FFmpegError], str] = reason,
+    buffer_bytes: int = 32768,
 ) -> InputContainer:
     """Open `target` for reading.
 
@@ -47,6 +48,7 @@ def open_container(
         options: FFmpeg's options for the container and the protocol.
         timeout_s: Seconds that opening and each later read may take, None for ever.
         explain: Words for an error, with the remedy.
+        buffer_bytes: Read at once from a file object.
 
     Raises:
         SourceOpenError: It cannot be opened as a container.
@@ -55,7 +57,13 @@ def open_container(
 
     try:
         container: InputContainer = av.open(
-            target, "r", format=format, container_options=options, timeout=timeout_s, metadata_errors="replace"
+            target,
+            "r",
+            format=format,
+            container_options=options,
+            timeout=timeout_s,
+            metadata_errors="replace",
+            buffer_size=buffer_bytes,
         )
     except av.FFmpegError as exc:
         # The error and its traceback would print the address as it was given, with the password in it.
@@ -68,10 +76,11 @@ class Decoder:
     """The frames of one container, and its audio packets on the side. Used from one thread.
 
     Args:
-        container: Opened for reading; closed by `close`.
+        container: Opened for reading; stays its owner's to close.
         name: What the user called it, for messages.
         audio: Takes the packets of its first audio stream.
         timeline: Carries numbering and pts on from an earlier container; None starts anew.
+        resume: Give only what follows the timeline's last frame.
         threads: FFmpeg's threading: "AUTO" for throughput, "SLICE" where a frame of delay for every core matters.
         clock: Monotonic nanoseconds.
 
@@ -86,6 +95,7 @@ class Decoder:
         audio: AudioTap,
         *,
         timeline: Timeline | None = None,
+        resume: bool = False,
         threads: str = "AUTO",
         clock: Callable[[], int] = now_ns,
     ) -> None:
@@ -101,8 +111,9 @@ class Decoder:
         self._rate = _rate(self._stream)
         self._end: Fraction | None = None
         sound = next(iter(container.streams.audio), None)
-        self._sound = sound if audio.connect(sound) else None
+        self._sound = sound if audio.connect(sound, resume) else None
         self.timeline = timeline or Timeline(name, self._time_base, self._rate)
+        self._behind = self._seek(self.timeline) if resume else None
         self._frames = self._decode()
         try:
             first = next(self._frames, None)
@@ -135,11 +146,28 @@ class Decoder:
         """
         yield self.first
         yield from self._frames
-        self._warn_if_short()
 
-    def close(self) -> None:
-        """Close the container."""
-        self._container.close()
+    @property
+    def missing_s(self) -> float:
+        """Seconds between the last frame and the end that a file's index promises."""
+        if not self._stream.duration or self._end is None:
+            return 0.0
+        promised = ((self._stream.start_time or 0) + self._stream.duration) * self._time_base
+        return float(promised - self._end)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether more than a second of it was missing."""
+        return self.missing_s > _SHORT_BY_S
+
+    def warn_if_short(self) -> None:
+        """Say so where the index promises more than there was: the file was cut off."""
+        if self.is_short:
+            _LOG.warning(
+                "%s: the video ends %.1f s before the end its index promises; the file is cut off, copy it again",
+                self._name,
+                self.missing_s,
+            )
 
     def _decode(self) -> Iterator[Frame]:
         import av
@@ -176,7 +204,8 @@ class Decoder:
                 _LOG.warning("%s: a damaged piece of video was skipped (%s)", self._name, reason(exc))
             return
         for frame in decoded:
-            yield self._finish(frame)
+            if self._behind is None or frame.pts is None or frame.pts > self._behind:
+                yield self._finish(frame)
 
     def _finish(self, frame: VideoFrame) -> Frame:
         captured_ns = self._clock()
@@ -185,23 +214,23 @@ class Decoder:
             self._end = frame.pts * time_base
         return self.timeline.frame(Picture(self._converter.convert(frame), frame.pts, time_base, captured_ns))
 
+    def _seek(self, timeline: Timeline) -> int | None:
+        """Go to the keyframe before the timeline's last frame; that frame's pts, below which nothing is given again."""
+        import av
+
+        if timeline.end_s is None:
+            return None
+        last = round((timeline.end_s - timeline.shift_s) / self._time_base)
+        try:
+            self._container.seek(last, stream=self._stream)
+        except av.FFmpegError as exc:
+            _LOG.debug("%s: cannot seek (%s); reading it again from the start", self._name, reason(exc))
+        return last
+
     def _estimate(self) -> int | None:
         if self._rate is None or self.duration_s is None:
             return None
         return round(self._rate * self.duration_s)
-
-    def _warn_if_short(self) -> None:
-        """Say so where a file's index promises more than there was: the copy was cut off."""
-        if not self._stream.duration or self._end is None:
-            return
-        promised = ((self._stream.start_time or 0) + self._stream.duration) * self._time_base
-        if promised - self._end > _SHORT_BY_S:
-            _LOG.warning(
-                "%s: the video ends at %.1f s, its index promises %.1f s; the file is cut off, copy it again",
-                self._name,
-                float(self._end),
-                float(promised),
-            )
 
 
 def _rate(stream: VideoStream) -> Fraction | None:

@@ -149,7 +149,7 @@ class ThreadedSource(ABC):
     def _work(self) -> None:
         try:
             try:
-                self._read()
+                self._run()
             finally:
                 self._close()
         except Exception as exc:
@@ -160,7 +160,7 @@ class ThreadedSource(ABC):
             self._done = True
             self._tell()
 
-    def _read(self) -> None:
+    def _run(self) -> None:
         info = self._open()
         policy = RingPolicy.LIVE if info.live else RingPolicy.LOSSLESS
         ring: FrameRing[Frame] = FrameRing(policy, 1 if info.live else _READ_AHEAD)

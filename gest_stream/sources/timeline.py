@@ -64,6 +64,11 @@ class Timeline:
         return self._shift * self._time_base
 
     @property
+    def end_s(self) -> Fraction | None:
+        """Media time of the last frame in seconds, None before the first."""
+        return None if self._last is None else self._last * self._time_base
+
+    @property
     def repaired(self) -> int:
         """Pictures whose pts was missing, repeated or ran backwards."""
         return self._repaired
