@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gest_stream.models.crop_window import CropWindow
-from gest_stream.types import HandLandmarks
+from gest_stream.types import HAND_CONNECTIONS, HandLandmarks
 
-_FINGERS = ((5, 6, 7, 8), (9, 10, 11, 12), (13, 14, 15, 16), (17, 18, 19, 20))
-_THUMB = (1, 2, 3, 4)
+_TIPS = (4, 8, 12, 16, 20)
+_BONE_STARTS = (1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18, 19)
 _KNUCKLES = (5, 9, 13, 17)
+_WEB_ENDS = (6, 10, 14, 18)
 _PALM = (0, 1, 5, 9, 13, 17)
 _PALM_BONES = ((0, 5), (0, 9), (0, 13), (0, 17), (5, 17))
 _PALM_BONES_CM = (10.1, 9.7, 9.2, 8.3, 6.3)
@@ -37,17 +38,17 @@ class ShapeModel:
     """
 
     radii_cm: tuple[float, ...] = (
-        *(1.05, 1.25, 0.95, 0.9, 0.7),
-        *(1.25, 0.9, 0.82, 0.7),
-        *(1.0, 0.95, 0.82, 0.7),
-        *(1.15, 0.9, 0.75, 0.68),
-        *(1.2, 0.75, 0.7, 0.58),
+        *(1.1, 1.3, 1.0, 0.95, 0.74),
+        *(1.3, 0.95, 0.87, 0.71),
+        *(1.0, 0.95, 0.86, 0.73),
+        *(1.2, 0.9, 0.79, 0.71),
+        *(1.1, 0.8, 0.73, 0.61),
     )
     tip_cm: float = 0.05
     web: float = 0.5
     thumb_web: float = 0.3
-    hypothenar_cm: float = 2.0
-    wrist_half_width_cm: float = 2.9
+    hypothenar_cm: float = 2.1
+    wrist_half_width_cm: float = 2.7
     wrist_cut_cm: float = 1.1
 
 
@@ -106,10 +107,31 @@ class HandShape:
         unit = self.px_per_cm * window.scale_xy[0]
         radii = np.asarray(self.model.radii_cm) * unit
         grid = np.zeros((window.grid_size[1], window.grid_size[0]), np.uint8)
-        for limb in (*_FINGERS, _THUMB):
-            _fill_limb(grid, points[list(limb)], radii[list(limb)], self.model.tip_cm * unit)
-        for polygon in (*self._webs(points), self._palm(points, radii, unit)):
+        palm, webs = self._palm(points, radii, unit), self._webs(points)
+        _extend_tips(points, self.model.tip_cm * unit)
+        for center, radius in zip(_fixed(points).tolist(), _fixed(radii).tolist(), strict=True):
+            cv2.circle(grid, center, max(1, radius), 255, -1, cv2.LINE_8, _SHIFT)
+        for quad in _fixed(_tapered(points, radii)):
+            cv2.fillConvexPoly(grid, quad, 255, cv2.LINE_8, _SHIFT)
+        for polygon in (*webs, palm):
             cv2.fillConvexPoly(grid, cv2.convexHull(_fixed(polygon)), 255, cv2.LINE_8, _SHIFT)
+        return grid
+
+    def draw_core(self, window: CropWindow) -> NDArray[np.uint8]:
+        """Draw the bones half as thick as the hand: what is hand even where the outline is not right.
+
+        Returns:
+            (h, w) uint8, 255 on the bones and 0 off them.
+        """
+        import cv2
+
+        points = window.to_grid(self.points_xy_px)
+        unit = self.px_per_cm * window.scale_xy[0]
+        grid = np.zeros((window.grid_size[1], window.grid_size[0]), np.uint8)
+        ends = _fixed(points)
+        for a, b in HAND_CONNECTIONS:
+            thickness = max(1, round((self.model.radii_cm[a] + self.model.radii_cm[b]) / 2.0 * unit))
+            cv2.line(grid, ends[a].tolist(), ends[b].tolist(), 255, thickness, cv2.LINE_8, _SHIFT)
         return grid
 
     def beyond_wrist_cm(self, window: CropWindow) -> NDArray[np.float32]:
@@ -126,24 +148,14 @@ class HandShape:
         beyond: NDArray[np.float32] = -along / np.float32(self.px_per_cm) - np.float32(self.model.wrist_cut_cm)
         return beyond
 
-    def _webs(self, points: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-        webs = []
-        for (a, a2, *_), (b, b2, *_) in zip(_FINGERS, _FINGERS[1:], strict=False):
-            reach = self.model.web
-            webs.append(
-                np.stack(
-                    [
-                        points[a],
-                        points[a] + reach * (points[a2] - points[a]),
-                        points[b] + reach * (points[b2] - points[b]),
-                        points[b],
-                    ]
-                )
-            )
-        reach = self.model.thumb_web
-        thumb = points[2] + reach * (points[3] - points[2])
-        webs.append(np.stack([points[1], points[2], thumb, points[5]]))
-        return webs
+    def _webs(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(4, 4, 2) corners of the skin between neighbouring fingers, thumb last."""
+        reach = points[list(_WEB_ENDS)] - points[list(_KNUCKLES)]
+        ends = points[list(_KNUCKLES)] + self.model.web * reach
+        bases = points[list(_KNUCKLES)]
+        between = np.stack([bases[:-1], ends[:-1], ends[1:], bases[1:]], axis=1)
+        thumb = points[2] + self.model.thumb_web * (points[3] - points[2])
+        return np.concatenate([between, np.stack([points[1], points[2], thumb, points[5]])[None]])
 
     def _palm(self, points: NDArray[np.float64], radii: NDArray[np.float64], unit: float) -> NDArray[np.float64]:
         blobs = [points[j] + radii[j] * _CIRCLE for j in _PALM]
@@ -159,41 +171,47 @@ class HandShape:
 
 
 def scale_px_per_cm(landmarks: HandLandmarks) -> float:
-    """Pixels a centimetre of the hand takes, 0.5 at least a hand (degenerate landmarks included)."""
+    """Pixels a centimetre of the hand takes, at least 0.05 (degenerate landmarks included).
+
+    The mean of two measures that err in different poses: the least foreshortened palm bone on the picture, and the
+    landmarks' spread on the picture against their spread in metres, whose palm bones tell the hand's true size.
+    """
     xy = landmarks.points_xy_px.astype(np.float64)
-    flat = np.array([np.linalg.norm(xy[a] - xy[b]) for a, b in _PALM_BONES]) / _PALM_BONES_CM
-    scale = float(flat.max())
+    scale = float((_palm_bones(xy) / _PALM_BONES_CM).max())
     if landmarks.points_world_m is not None:
-        world = landmarks.points_world_m.astype(np.float64) * 100.0
-        world_xy = world[:, :2] - world[:, :2].mean(axis=0)
-        spread = float((world_xy**2).sum())
-        if spread > 1.0:
-            px_per_world = float(np.sqrt(((xy - xy.mean(axis=0)) ** 2).sum() / spread))
-            bones = np.array([np.linalg.norm(world[a] - world[b]) for a, b in _PALM_BONES]) / _PALM_BONES_CM
-            scale = px_per_world * float(np.median(bones))
+        world_cm = landmarks.points_world_m.astype(np.float64) * 100.0
+        spread_cm = float(np.sqrt(((world_cm[:, :2] - world_cm[:, :2].mean(axis=0)) ** 2).sum()))
+        if spread_cm > 1.0:
+            spread_px = float(np.sqrt(((xy - xy.mean(axis=0)) ** 2).sum()))
+            size = float(np.median(_palm_bones(world_cm) / _PALM_BONES_CM))
+            scale = (scale + spread_px / spread_cm * size) / 2.0
     return max(scale, 0.05)
 
 
-def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
-    return np.clip(np.rint(points * (1 << _SHIFT)), -(2**20), 2**20).astype(np.int32)
+def _palm_bones(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    lengths: NDArray[np.float64] = np.array([np.linalg.norm(points[a] - points[b]) for a, b in _PALM_BONES])
+    return lengths
 
 
-def _fill_limb(grid: NDArray[np.uint8], points: NDArray[np.float64], radii: NDArray[np.float64], tip: float) -> None:
-    """Draw tapered capsules through `points`; the last one reaches `tip` beyond its landmark."""
-    import cv2
+def _fixed(values: NDArray[np.float64]) -> NDArray[np.int32]:
+    """To OpenCV's fixed point, clipped to what it can draw."""
+    return np.clip(np.rint(values * (1 << _SHIFT)), -(2**20), 2**20).astype(np.int32)
 
-    last = points[-1] - points[-2]
-    points = points.copy()
-    points[-1] += last * (tip / max(float(np.linalg.norm(last)), 1e-6))
-    for center, radius in zip(_fixed(points), radii, strict=True):
-        cv2.circle(
-            grid, (int(center[0]), int(center[1])), max(1, round(radius * (1 << _SHIFT))), 255, -1, cv2.LINE_8, _SHIFT
-        )
-    for a, b, ra, rb in zip(points, points[1:], radii, radii[1:], strict=False):
-        bone = b - a
-        length = float(np.linalg.norm(bone))
-        if length <= abs(ra - rb):
-            continue
-        across = np.array([-bone[1], bone[0]]) / length
-        quad = np.stack([a + across * ra, b + across * rb, b - across * rb, a - across * ra])
-        cv2.fillConvexPoly(grid, _fixed(quad), 255, cv2.LINE_8, _SHIFT)
+
+def _extend_tips(points: NDArray[np.float64], reach: float) -> None:
+    """Move the five tips by `reach` along their last bones, in place."""
+    tips, before = list(_TIPS), [tip - 1 for tip in _TIPS]
+    last = points[tips] - points[before]
+    length = np.maximum(np.linalg.norm(last, axis=1, keepdims=True), 1e-6)
+    points[tips] += last * (reach / length)
+
+
+def _tapered(points: NDArray[np.float64], radii: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(15, 4, 2) corners of what connects the circles at the ends of each finger bone."""
+    near, far = list(_BONE_STARTS), [start + 1 for start in _BONE_STARTS]
+    bones = points[far] - points[near]
+    length = np.maximum(np.linalg.norm(bones, axis=1, keepdims=True), 1e-6)
+    across = np.stack([-bones[:, 1], bones[:, 0]], axis=1) / length
+    wide, narrow = across * radii[near, None], across * radii[far, None]
+    corners = [points[near] + wide, points[far] + narrow, points[far] - narrow, points[near] - wide]
+    return np.stack(corners, axis=1)

@@ -61,6 +61,19 @@ class _Sight:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Rival:
+    """Another hand on the grid of this one.
+
+    Args:
+        distance_cm: (h, w) float32 signed distance to its outline, positive inside.
+        lead_cm: By how much each cell is this hand's rather than the other's, negative where it is the other's.
+    """
+
+    distance_cm: NDArray[np.float32]
+    lead_cm: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Memory:
     """What is kept of one hand from frame to frame."""
 
@@ -83,7 +96,7 @@ class LightSegmenter:
         self._config = config
         self._shape_model = ShapeModel()
         self._refine_model = RefineModel()
-        self._carry_model = RefineModel(play_cm=_CARRY_PLAY_CM)
+        self._carry_model = RefineModel(play_cm=_CARRY_PLAY_CM, inner_play_cm=_CARRY_PLAY_CM)
         self._flow = FlowFinder()
         self._memory: dict[int, _Memory] = {}
         self._fronts: dict[tuple[int, int], float] = {}
@@ -190,12 +203,11 @@ class LightSegmenter:
         codes = colour_codes(sight.image)
         colours = self._colours(memory, sight, codes, beyond, rivals)
         model = self._refine_model if sight.source is MaskSource.LIGHT else self._carry_model
-        odds = shape_odds(sight.distance_cm, model.play_cm)
+        odds = shape_odds(sight.distance_cm, model)
         if colours is not None:
             odds = odds + np.float32(model.colour_gain * colours.trust) * colours.evidence(codes)
         odds = smooth_along_edges(odds, sight.grey, sight.cells_per_cm, model)
-        limits = [-beyond, *rivals.values()]
-        for limit in limits:
+        for limit in (-beyond, *(rival.lead_cm for rival in rivals)):
             np.minimum(odds, limit * np.float32(2.0 * sight.cells_per_cm), out=odds)
         odds = without_islands(odds, sight.distance_cm > _SURE_HAND_CM)
         score = self._score(sight, odds)
@@ -216,32 +228,32 @@ class LightSegmenter:
         sight: _Sight,
         codes: NDArray[np.int32],
         beyond: NDArray[np.float32],
-        rivals: Mapping[int, NDArray[np.float32]],
+        rivals: Sequence[_Rival],
     ) -> ColourModel | None:
         """Learn from this frame where the outline is fresh; a carried one teaches nothing."""
         older = memory.colours if memory is not None else None
         if sight.source is MaskSource.CARRIED:
             return older
         near, far = _SURE_BACKGROUND_CM
-        hand = sight.distance_cm > _SURE_HAND_CM
+        hand = sight.shape.draw_core(sight.window) > 0
         # The forearm looks like the hand, and so does the other hand: neither is background.
         rest = (sight.distance_cm < -near) & (sight.distance_cm > -far) & (beyond < 0)
-        for lead in rivals.values():
-            hand &= lead > 0
-            rest &= lead < 0
+        for rival in rivals:
+            hand &= rival.lead_cm > 0
+            rest &= rival.distance_cm < -near
         fresh = ColourModel.learn(codes, hand, rest)
         return fresh.blended(older, self._config.colour_keep) if fresh is not None else older
 
-    def _rivals(self, object_id: int, sight: _Sight, sights: Mapping[int, _Sight]) -> dict[int, NDArray[np.float32]]:
-        """By other hand's id, how much each cell of this hand's grid is this hand's rather than the other's."""
-        leads = {}
+    def _rivals(self, object_id: int, sight: _Sight, sights: Mapping[int, _Sight]) -> list[_Rival]:
+        """The other hands that reach into this one's window."""
+        rivals = []
         for other_id, other in sights.items():
             if other_id == object_id or not _overlap(sight.window, other.window):
                 continue
             theirs = signed_distance(other.shape.draw(sight.window)) / np.float32(sight.cells_per_cm)
             front = self._front(object_id, other_id, sight, other, theirs)
-            leads[other_id] = lead_cm(sight.distance_cm, theirs, front > 0)
-        return leads
+            rivals.append(_Rival(theirs, lead_cm(sight.distance_cm, theirs, front > 0)))
+        return rivals
 
     def _front(
         self, object_id: int, other_id: int, sight: _Sight, other: _Sight, theirs_cm: NDArray[np.float32]

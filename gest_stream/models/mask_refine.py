@@ -18,7 +18,8 @@ class RefineModel:
     by less than 0.01.
 
     Args:
-        play_cm: Distance from the promised outline at which the shape's log odds are 2.
+        play_cm: Distance outside the promised outline at which the shape's log odds are -2.
+        inner_play_cm: Distance inside at which they are 2: larger, as wrists and palms differ more than fingers.
         colour_gain: Weight of the colour's log likelihood ratio where hand and surroundings are well told apart.
         smooth_cm: Radius of the edge-aware smoothing.
         edge: Standard deviation of grey values, 0 to 255, above which it stops at an edge.
@@ -27,6 +28,7 @@ class RefineModel:
     """
 
     play_cm: float = 0.7
+    inner_play_cm: float = 1.6
     colour_gain: float = 0.75
     smooth_cm: float = 0.45
     edge: float = 12.0
@@ -55,9 +57,10 @@ def signed_distance(inside: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(np.where(inside > 0, within - 0.5, 0.5 - without), np.float32)
 
 
-def shape_odds(distance_cm: NDArray[np.float32], play_cm: float) -> NDArray[np.float32]:
+def shape_odds(distance_cm: NDArray[np.float32], model: RefineModel) -> NDArray[np.float32]:
     """Log odds of hand from the distance to a promised outline: weak near it, overwhelming far from it."""
-    t = np.clip(distance_cm * np.float32(1.0 / play_cm), -_SHAPE_LIMIT, _SHAPE_LIMIT)
+    play = np.where(distance_cm > 0, np.float32(1.0 / model.inner_play_cm), np.float32(1.0 / model.play_cm))
+    t = np.clip(distance_cm * play, -_SHAPE_LIMIT, _SHAPE_LIMIT)
     odds: NDArray[np.float32] = t + t * t * t
     return odds
 
