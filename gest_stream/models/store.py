@@ -79,6 +79,10 @@ class _Unreachable(Exception):
     """An address gave no complete file; the message says why."""
 
 
+class _BrokenOff(_Unreachable):
+    """It began to give the file, then ended the connection: worth another try."""
+
+
 class ModelStore:
     """Weight files in a cache folder.
 
@@ -221,8 +225,8 @@ class ModelStore:
             last = attempt == _ATTEMPTS
             try:
                 self._transfer(file, url, part)
-            except _Unreachable as exc:
-                if last or not part.exists() or part.stat().st_size == 0:
+            except _BrokenOff as exc:
+                if last:
                     raise
                 _log.warning("%s: %s broke off (%s); trying once more", file.name, url, exc)
                 continue
@@ -245,6 +249,8 @@ class ModelStore:
         try:
             with closing(progress):
                 downloader(url, str(part), None)
+        except requests.exceptions.ChunkedEncodingError as exc:
+            raise _BrokenOff(_reason(exc)) from exc
         except requests.exceptions.RequestException as exc:
             raise _Unreachable(_reason(exc)) from exc
 

@@ -1,0 +1,29 @@
+"""What several rooms' tests share: the real hand model and the real clips, or a reason why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gest_stream.errors import WeightsError
+from gest_stream.models.registry import HAND_LANDMARKER
+from gest_stream.models.store import ModelStore
+
+
+@pytest.fixture(scope="session")
+def hand_model() -> Path:
+    """The real hand landmarker, from the user's own cache, where it is fetched to at most once."""
+    try:
+        return ModelStore().fetch(HAND_LANDMARKER)
+    except WeightsError as exc:
+        pytest.skip(f"the hand model cannot be had here: {exc}")
+
+
+@pytest.fixture(scope="session")
+def clips_folder() -> Path:
+    """The folder of real clips beside the repository."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "clips"
+    if not folder.is_dir():
+        pytest.skip("there are no clips in ../shared/clips")
+    return folder
