@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gest_stream.interfaces import HandDetector, Segmenter, Sink, Source, SourceInfo
     from gest_stream.overlay import Renderer, draw_landmarks
     from gest_stream.pipeline import RunStats
-    from gest_stream.sinks.jsonl import JsonLinesSink
+    from gest_stream.sinks.jsonl import JsonlSink
     from gest_stream.sinks.masks import MaskFolderSink
     from gest_stream.sinks.video import VideoSink, landmark_video, segmented_video
     from gest_stream.sinks.window import WindowSink
@@ -63,7 +63,7 @@ _HOMES = {
     "interfaces": ("HandDetector", "Segmenter", "Sink", "Source", "SourceInfo"),
     "overlay": ("Renderer", "draw_landmarks"),
     "pipeline": ("RunStats",),
-    "sinks.jsonl": ("JsonLinesSink",),
+    "sinks.jsonl": ("JsonlSink",),
     "sinks.masks": ("MaskFolderSink",),
     "sinks.video": ("VideoSink", "landmark_video", "segmented_video"),
     "sinks.window": ("WindowSink",),
@@ -98,7 +98,7 @@ __all__ = [
     "HandTracker",
     "Handedness",
     "InvalidInputError",
-    "JsonLinesSink",
+    "JsonlSink",
     "MaskFolderSink",
     "MissingDependencyError",
     "ModelError",

@@ -44,7 +44,7 @@ def test_public_names_are_pinned() -> None:
         *("Frame", "FrameResult", "HandLandmarks", "HandMask", "Handedness", "Track", "TrackState"),
         *("HandDetector", "Segmenter", "Sink", "Source", "SourceInfo"),
         *("HandTracker", "Pipeline", "RunStats", "track", "open_source"),
-        *("JsonLinesSink", "MaskFolderSink", "VideoSink", "WindowSink", "landmark_video", "segmented_video"),
+        *("JsonlSink", "MaskFolderSink", "VideoSink", "WindowSink", "landmark_video", "segmented_video"),
         *("Renderer", "draw_landmarks"),
     }
 

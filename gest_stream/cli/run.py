@@ -157,7 +157,7 @@ def make_sinks(
     save_masks: Path | None,
 ) -> list[Sink]:
     """A sink for every output that was asked for."""
-    from gest_stream.sinks.jsonl import JsonLinesSink
+    from gest_stream.sinks.jsonl import JsonlSink
     from gest_stream.sinks.masks import MaskFolderSink
     from gest_stream.sinks.video import landmark_video, segmented_video
 
@@ -167,7 +167,7 @@ def make_sinks(
     if save_landmarks is not None:
         sinks.append(landmark_video(save_landmarks))
     if save_json is not None:
-        sinks.append(JsonLinesSink(save_json))
+        sinks.append(JsonlSink(save_json))
     if save_masks is not None:
         sinks.append(MaskFolderSink(save_masks))
     return sinks
