@@ -1,0 +1,216 @@
+"""Which detection is which hand.
+
+Three passes, each on what the earlier ones left:
+
+1. Detections that lie on each other are one hand; the surer one stays.
+2. Geometry: the assignment of least total cost (Kuhn 1955, "The Hungarian method") between detections and predicted
+   hands, within a gate. Handedness only adds what `handedness_hands` allows, so it decides between hands that lie on
+   each other and nowhere else. A lost hand, which geometry says little about, is never given to a detection that is
+   surely the other hand.
+3. Return: the only missing hand of a handedness takes the only free detection that is surely of that handedness,
+   wherever it is. It may take it from a tentative track, which is then the same hand seen before it was recognised.
+   Two missing hands of one handedness, or two candidates, are left alone: a new id is better than a stolen one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from gest_stream.config import AssociationConfig
+from gest_stream.tracking.motion import palm_center_px
+from gest_stream.types import Handedness, HandLandmarks
+
+_MAX_SIZE_RATIO = 2.5
+_MISSED_HANDS = 0.02
+_SETTLED = 0.5
+_UNMATCHED = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """What association needs to know of one track.
+
+    Args:
+        hypotheses_px: (2, 21, 2) float32 pixels: where the hand is expected, and a second place it may be (the same
+            where there is none).
+        palm_width_px: Its size when last seen.
+        handedness: Voted over its life.
+        handedness_certainty: Of that vote, 0 to 1.
+        tentative: It is not trusted yet.
+        lost: It has been missing for long, so that its place is a guess.
+        missed_frames: Frames it has been missing.
+        anywhere: It may be recognised by handedness alone.
+    """
+
+    hypotheses_px: NDArray[np.float32]
+    palm_width_px: float
+    handedness: Handedness
+    handedness_certainty: float
+    tentative: bool
+    lost: bool
+    missed_frames: int
+    anywhere: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One detection and its track, as indices; `relocated` where handedness alone recognised it."""
+
+    detection: int
+    track: int
+    relocated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Association:
+    """What became of every detection and track, as indices.
+
+    Args:
+        matches: Ordered by track.
+        new: Detections that open a track, the surest first.
+        missed: Tracks without a detection, ascending.
+        ignored: Detections that repeat a hand, ascending.
+    """
+
+    matches: tuple[Match, ...]
+    new: tuple[int, ...]
+    missed: tuple[int, ...]
+    ignored: tuple[int, ...]
+
+
+def associate(
+    detections: Sequence[HandLandmarks], candidates: Sequence[Candidate], config: AssociationConfig
+) -> Association:
+    """Give every detection to a track, to a new track, or to none.
+
+    Args:
+        detections: The hands of this frame, any order and number.
+        candidates: The live tracks.
+        config: Gates and weights.
+    """
+    kept = _without_duplicates(detections, config)
+    owner = _by_geometry(detections, kept, candidates, config)
+    relocated = _by_handedness(detections, kept, candidates, owner, config)
+    owner.update(relocated)
+    matches = tuple(sorted((Match(d, t, d in relocated) for d, t in owner.items()), key=lambda match: match.track))
+    new: list[int] = []
+    for index in sorted((i for i in kept if i not in owner), key=lambda i: (-_sureness(detections[i]), i)):
+        if not _crowded(detections[index], [detections[i] for i in (*owner, *new)], config):
+            new.append(index)
+    taken = set(owner.values())
+    return Association(
+        matches,
+        tuple(new),
+        tuple(t for t in range(len(candidates)) if t not in taken),
+        tuple(i for i in range(len(detections)) if i not in owner and i not in new),
+    )
+
+
+def _sureness(detection: HandLandmarks) -> float:
+    return detection.presence if detection.presence is not None else detection.handedness_score
+
+
+def _scale_px(a: float, b: float) -> float:
+    return max(a, b, 1.0)
+
+
+def _without_duplicates(detections: Sequence[HandLandmarks], config: AssociationConfig) -> list[int]:
+    kept: list[int] = []
+    for index in sorted(range(len(detections)), key=lambda i: (-_sureness(detections[i]), i)):
+        this = detections[index]
+        for other in (detections[i] for i in kept):
+            apart = np.linalg.norm(this.points_xy_px - other.points_xy_px, axis=1).mean()
+            if apart < config.duplicate_hands * _scale_px(this.palm_width_px, other.palm_width_px):
+                break
+        else:
+            kept.append(index)
+    return sorted(kept)
+
+
+def _crowded(detection: HandLandmarks, others: Sequence[HandLandmarks], config: AssociationConfig) -> bool:
+    center = palm_center_px(detection.points_xy_px)
+    return any(
+        np.linalg.norm(center - palm_center_px(other.points_xy_px))
+        < config.clearance_hands * _scale_px(detection.palm_width_px, other.palm_width_px)
+        for other in others
+    )
+
+
+def _surely_other(detection: HandLandmarks, candidate: Candidate, config: AssociationConfig) -> bool:
+    return (
+        _opposed(detection, candidate)
+        and candidate.handedness_certainty >= _SETTLED
+        and detection.handedness_score >= config.sure_handedness
+    )
+
+
+def _opposed(detection: HandLandmarks, candidate: Candidate) -> bool:
+    labels = {detection.handedness, candidate.handedness}
+    return labels == {Handedness.LEFT, Handedness.RIGHT}
+
+
+def _by_geometry(
+    detections: Sequence[HandLandmarks], kept: Sequence[int], candidates: Sequence[Candidate], config: AssociationConfig
+) -> dict[int, int]:
+    """Track index by detection index, of least total cost within the gates."""
+    if not kept or not candidates:
+        return {}
+    distance = _distance_hands([detections[i] for i in kept], candidates)
+    costs = np.full(distance.shape, _UNMATCHED)
+    for row, candidate in enumerate(candidates):
+        gate = min(config.gate_hands + config.gate_growth_hands * candidate.missed_frames, config.max_gate_hands)
+        for column, index in enumerate(kept):
+            detection, apart = detections[index], float(distance[row, column])
+            if apart > gate or (candidate.lost and _surely_other(detection, candidate, config)):
+                continue
+            if _opposed(detection, candidate):
+                apart += config.handedness_hands * detection.handedness_score * candidate.handedness_certainty
+            apart += _MISSED_HANDS * candidate.missed_frames
+            # Concave and below 1, the cost of leaving both alone: one exact and one hopeless pair is better than two
+            # middling ones, so a hand that stays does not move over to make room for one that appeared.
+            costs[row, column] = apart / (1.0 + apart)
+    rows, columns = linear_sum_assignment(costs)
+    pairs = zip(rows.tolist(), columns.tolist(), strict=True)
+    return {kept[column]: row for row, column in pairs if costs[row, column] < _UNMATCHED}
+
+
+def _distance_hands(detections: Sequence[HandLandmarks], candidates: Sequence[Candidate]) -> NDArray[np.float64]:
+    """(T, D) mean distance of the 21 landmarks from the nearer hypothesis, in widths of the larger palm."""
+    seen = np.stack([d.points_xy_px for d in detections])[None, None]
+    expected = np.stack([c.hypotheses_px for c in candidates])[:, :, None]
+    apart = np.linalg.norm(expected - seen, axis=-1).mean(axis=-1).min(axis=1)
+    widths = np.maximum.outer([c.palm_width_px for c in candidates], [d.palm_width_px for d in detections])
+    return np.asarray(apart / np.maximum(widths, 1.0), np.float64)
+
+
+def _by_handedness(
+    detections: Sequence[HandLandmarks],
+    kept: Sequence[int],
+    candidates: Sequence[Candidate],
+    owner: dict[int, int],
+    config: AssociationConfig,
+) -> dict[int, int]:
+    """Track index by detection index, of hands that are recognised wherever they turned up."""
+    found: dict[int, int] = {}
+    taken = set(owner.values())
+    for side in (Handedness.LEFT, Handedness.RIGHT):
+        free = [
+            i for i in kept if detections[i].handedness is side and (i not in owner or candidates[owner[i]].tentative)
+        ]
+        sure = [i for i in free if detections[i].handedness_score >= config.sure_handedness]
+        missing = [
+            t
+            for t, c in enumerate(candidates)
+            if t not in taken and not c.tentative and c.handedness is side and c.handedness_certainty >= _SETTLED
+        ]
+        if len(sure) != 1 or len(free) != 1 or len(missing) != 1 or not candidates[missing[0]].anywhere:
+            continue
+        widths = sorted((detections[sure[0]].palm_width_px, candidates[missing[0]].palm_width_px))
+        if widths[1] <= _MAX_SIZE_RATIO * max(widths[0], 1.0):
+            found[sure[0]] = missing[0]
+    return found
