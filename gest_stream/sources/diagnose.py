@@ -36,9 +36,9 @@ def why_not_video(path: Path) -> str:
             head = file.read(_HEAD_BYTES)
     except OSError as exc:
         return f"cannot be read ({exc.strerror}); check its permissions"
-    if head[4:8] == b"ftyp" and not _has_moov(path):
+    if head[4:8] == b"ftyp" and not _has_whole_moov(path):
         return (
-            "the MP4 has no index (moov atom), so its recording or copy was cut off; "
+            "the MP4 has no complete index (moov atom), so its recording or copy was cut off; "
             "copy it again, or rebuild the index with a repair tool such as untrunc"
         )
     if _is_text(head):
@@ -65,7 +65,7 @@ def _is_text(head: bytes) -> bool:
     return True
 
 
-def _has_moov(path: Path) -> bool:
+def _has_whole_moov(path: Path) -> bool:
     """Walk the top-level atoms (ISO 14496-12, 4.2: 32-bit size, type, 64-bit size where the first is 1)."""
     length = path.stat().st_size
     at = 0
@@ -74,10 +74,10 @@ def _has_moov(path: Path) -> bool:
             file.seek(at)
             header = file.read(16)
             size, kind = int.from_bytes(header[:4], "big"), header[4:8]
-            if kind == b"moov":
-                return True
             if size == 1:
                 size = int.from_bytes(header[8:16], "big")
+            if kind == b"moov":
+                return at + size <= length
             if size < 8:
                 return False
             at += size

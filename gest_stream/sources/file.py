@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gest_stream.clock import now_ns
+from gest_stream.errors import SourceOpenError
 from gest_stream.sources.container import ContainerSource
 from gest_stream.sources.decode import open_container, reason
 from gest_stream.sources.diagnose import check_file, why_not_video
@@ -45,7 +46,12 @@ class FileSource(ContainerSource):
     def _open_container(self) -> InputContainer:
         check_file(self._path)
         # "file:" and an absolute path: FFmpeg would take the start of "take:1.mp4" for a protocol.
-        return open_container(f"file:{self._path.absolute()}", self._name, explain=self._explain)
+        container = open_container(f"file:{self._path.absolute()}", self._name, explain=self._explain)
+        if not container.streams:
+            # FFmpeg opens an MP4 without an index as a container of nothing.
+            container.close()
+            raise SourceOpenError(f"{self._name}: {why_not_video(self._path)}")
+        return container
 
     def _explain(self, exc: FFmpegError) -> str:
         from av.error import InvalidDataError

@@ -15,6 +15,8 @@ Orientation = tuple[bool, bool, bool]
 """(transpose, then mirror left to right, then mirror top to bottom)."""
 
 _UPRIGHT: Orientation = (False, False, False)
+_TURNS: tuple[Orientation, ...] = (_UPRIGHT, (True, False, True), (False, True, True), (True, True, False))
+"""By counter-clockwise quarter turns."""
 
 
 class RgbConverter:
@@ -50,11 +52,15 @@ def display_orientation(frame: VideoFrame) -> Orientation:
     Source: QuickTime's matrix (a b u / c d v / x y w) maps a stored point to x' = ax + cy, y' = bx + dy. Angles between
     the right ones are rounded to them.
     """
-    side_data: Any = frame.side_data  # PyAV's stub declares a TypedDict without this key
     try:
+        side_data: Any = frame.side_data  # PyAV's stub declares a TypedDict without this key
         matrix = np.frombuffer(side_data["DISPLAYMATRIX"], np.int32)
     except KeyError:
         return _UPRIGHT
+    except ValueError:
+        # PyAV 18 refuses to list a frame's side data where it knows a kind of it not (Exif, 31); the angle still reads.
+        turns = round(frame.rotation / 90) % 4
+        return _TURNS[turns]
     a, b, _, c, d = (int(value) for value in matrix[:5])
     if abs(b) > abs(a):
         return True, c < 0, b < 0

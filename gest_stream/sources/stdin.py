@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO
 
 from gest_stream.clock import now_ns
-from gest_stream.errors import SourceOpenError
+from gest_stream.errors import SourceLostError, SourceOpenError
+from gest_stream.interfaces import SourceInfo
 from gest_stream.sources.container import ContainerSource
 from gest_stream.sources.decode import open_container, reason
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 _NAME = "standard input"
 _REMEDY = "pipe a video into it: ffmpeg -i clip.mp4 -f nut -c:v rawvideo - | gest-stream ..."
+_UNSUITED = (
+    "is not a video that can be read from a pipe (an MP4 whose index is at its end cannot); "
+    "write y4m, NUT, Matroska or MPEG-TS into it"
+)
 _POLL_S = 0.1
 _BUFFER_BYTES = 1 << 18
 
@@ -56,16 +61,23 @@ class StdinSource(ContainerSource):
             raise SourceOpenError(f"{_NAME}: is empty; {_REMEDY}")
         return open_container(pipe, _NAME, explain=_explain, buffer_bytes=_BUFFER_BYTES)
 
+    def _open(self) -> SourceInfo:
+        from av.error import InvalidDataError
+
+        try:
+            return super()._open()
+        except SourceOpenError as exc:
+            cause = exc.__cause__.__cause__ if isinstance(exc.__cause__, SourceLostError) else None
+            if isinstance(cause, InvalidDataError):
+                # An MP4's index opens the stream, but what it points at has already gone by.
+                raise SourceOpenError(f"{_NAME}: {_UNSUITED}") from exc
+            raise
+
 
 def _explain(exc: FFmpegError) -> str:
     from av.error import InvalidDataError
 
-    if not isinstance(exc, InvalidDataError):
-        return f"cannot be read: {reason(exc)}"
-    return (
-        "is not a video that can be read from a pipe (an MP4 whose index is at its end cannot); "
-        "write y4m, NUT, Matroska or MPEG-TS into it"
-    )
+    return _UNSUITED if isinstance(exc, InvalidDataError) else f"cannot be read: {reason(exc)}"
 
 
 class _Pipe:
