@@ -6,7 +6,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -245,14 +245,24 @@ class ModelStore:
 
         _log.info("%s: fetching %s", file.name, url)
         progress = _SilentProgress() if self._progress is None else self._progress(file)
-        downloader = pooch.HTTPDownloader(progressbar=progress, chunk_size=_CHUNK_BYTES, timeout=self._timeout_s)
-        try:
-            with closing(progress):
+        with ExitStack() as ended:
+            ended.callback(progress.close)
+
+            def close_when_ended(response: requests.Response, **_: object) -> None:
+                ended.callback(response.close)  # pooch leaves the connection of a failed download open
+
+            downloader = pooch.HTTPDownloader(
+                progressbar=progress,
+                chunk_size=_CHUNK_BYTES,
+                timeout=self._timeout_s,
+                hooks={"response": close_when_ended},
+            )
+            try:
                 downloader(url, str(part), None)
-        except requests.exceptions.ChunkedEncodingError as exc:
-            raise _BrokenOff(_reason(exc)) from exc
-        except requests.exceptions.RequestException as exc:
-            raise _Unreachable(_reason(exc)) from exc
+            except requests.exceptions.ChunkedEncodingError as exc:
+                raise _BrokenOff(_reason(exc)) from exc
+            except requests.exceptions.RequestException as exc:
+                raise _Unreachable(_reason(exc)) from exc
 
     def _by_hand(self, file: ModelFile) -> str:
         return (
