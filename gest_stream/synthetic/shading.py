@@ -1,0 +1,217 @@
+"""Colour of the surface points of one hand. Runs in torch, on any device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from gest_stream.synthetic.appearance import Array, Light, Look
+from gest_stream.synthetic.skeleton import HandShape
+from gest_stream.synthetic.surface import Capsules, Sample, to_tensor
+
+if TYPE_CHECKING:
+    import torch
+
+_TEXTURE_CM = 3.2  # edge of the noise volume: its finest waves are 2 mm long
+_PALM_LINES: Final = (
+    ((2.9, 6.2), (1.4, 6.2), (0.2, 5.0), (-0.1, 3.2), (0.5, 1.6)),  # life
+    ((3.1, 6.5), (1.2, 6.5), (-1.0, 5.4), (-2.9, 4.2)),  # head
+    ((1.6, 8.1), (0.4, 7.4), (-1.4, 6.8), (-3.6, 6.4)),  # heart
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SkinMap:
+    """Where lines, knuckles and nails lie in rest space, as tensors; made once a hand.
+
+    Args:
+        crease_points: (C, 3) centimetres.
+        crease_axes: (C, 3) unit, along the finger.
+        crease_reach: (C,) half-length of the line.
+        palm_lines: (2, L, 2) both ends of each piece of the palm's lines, x and y.
+        nail_points: (5, 3) centre of each nail.
+        nail_axes: (5, 3) unit, along the finger.
+        nail_half: (5,) half width.
+    """
+
+    crease_points: torch.Tensor
+    crease_axes: torch.Tensor
+    crease_reach: torch.Tensor
+    palm_lines: torch.Tensor
+    nail_points: torch.Tensor
+    nail_axes: torch.Tensor
+    nail_half: torch.Tensor
+
+
+def make_skin_map(shape: HandShape, device: str) -> SkinMap:
+    """Place the lines of `shape`."""
+    joints, radii = shape.joints, shape.radii
+    creases: list[tuple[Array, Array, float]] = []
+    nails: list[tuple[Array, Array, float]] = []
+    for base in (1, 5, 9, 13, 17):
+        for k in (1, 2) if base > 1 else (1, 2):
+            axis = joints[base + k] - joints[base + k - 1]
+            creases.append((joints[base + k], axis / np.linalg.norm(axis), 1.25 * float(radii[base + k])))
+        axis = joints[base + 3] - joints[base + 2]
+        axis = axis / np.linalg.norm(axis)
+        nails.append((joints[base + 3] + np.float32(0.1) * axis, axis, 0.74 * float(radii[base + 3])))
+        if base > 1:
+            creases.append((joints[base] + np.float32(1.9) * axis, axis, 1.15 * float(radii[base])))
+    pieces = [(a, b) for line in _PALM_LINES for a, b in zip(line, line[1:], strict=False)]
+
+    def stack(rows: list[tuple[Array, Array, float]], k: int) -> torch.Tensor:
+        return to_tensor(np.array([row[k] for row in rows], np.float32), device)
+
+    return SkinMap(
+        stack(creases, 0),
+        stack(creases, 1),
+        stack(creases, 2),
+        to_tensor(np.array(pieces, np.float32).transpose(1, 0, 2), device),
+        stack(nails, 0),
+        stack(nails, 1),
+        stack(nails, 2),
+    )
+
+
+def _lines(rest: torch.Tensor, skin: SkinMap) -> tuple[torch.Tensor, torch.Tensor]:
+    """(N,) strength of the fine lines across the joints and of the wide knuckle folds."""
+    import torch
+
+    offset = rest[:, None] - skin.crease_points
+    along = (offset * skin.crease_axes).sum(2)
+    beside = (offset * offset).sum(2) - along * along
+    near = (beside < skin.crease_reach**2).to(rest.dtype)
+    fine = (torch.exp(-((along / 0.07) ** 2)) * near).sum(1)
+    fold = (torch.exp(-((along / 0.32) ** 2)) * near * (0.55 + 0.45 * torch.cos(along * 38.0))).sum(1)
+    return fine.clamp(max=1.0), fold.clamp(max=1.0)
+
+
+def _palm_line(rest: torch.Tensor, skin: SkinMap) -> torch.Tensor:
+    """(N,) strength of the lines of the palm."""
+    import torch
+
+    a, b = skin.palm_lines[0], skin.palm_lines[1]
+    offset, axis = rest[:, None, :2] - a, b - a
+    share = ((offset * axis).sum(2) / (axis * axis).sum(1)).clamp(0.0, 1.0)
+    square = ((offset - share[..., None] * axis) ** 2).sum(2).amin(1)
+    return torch.exp(-square / 0.0075)
+
+
+def _nails(rest: torch.Tensor, facing: torch.Tensor, skin: SkinMap) -> torch.Tensor:
+    """(N,) 0 to 1: how much a point belongs to a nail. `facing` is the rest normal's z, below 0 on the back."""
+    import torch
+
+    offset = rest[:, None] - skin.nail_points
+    along = (offset * skin.nail_axes).sum(2)
+    across = (offset - along[..., None] * skin.nail_axes)[..., :2].norm(dim=2)
+    shape = ((along - 0.12) / (1.15 * skin.nail_half)) ** 4 + (across / skin.nail_half) ** 4
+    inside = torch.sigmoid((1.0 - shape) * 9.0) * (offset[..., 2] < -0.05)
+    return inside.amax(1) * torch.sigmoid((-facing - 0.35) * 12.0)
+
+
+def texture_tensor(look: Look, device: str) -> torch.Tensor:
+    """The look's noise volume, padded so that it can be sampled past its seam."""
+    volume = np.pad(look.texture, (0, 1), mode="wrap")
+    return to_tensor(volume, device)[None, None]
+
+
+def _texture(rest: torch.Tensor, volume: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    place = torch.remainder(rest / _TEXTURE_CM, 1.0) * 2.0 - 1.0
+    return torch.nn.functional.grid_sample(volume, place[None, None, None], align_corners=True)[0, 0, 0, 0]
+
+
+def _albedo(
+    rest: torch.Tensor, rest_normal: torch.Tensor, skin: SkinMap, look: Look, grain: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(N, 3) albedo and (N,) share of nail."""
+    import torch
+
+    device = str(rest.device)
+    back, palm = to_tensor(look.back, device), to_tensor(look.palm, device)
+    palmar = torch.sigmoid(rest_normal[:, 2] * 7.0)[:, None]
+    colour = back + (palm - back) * palmar
+    fine, fold = _lines(rest, skin)
+    flat = _palm_line(rest, skin) * (palmar[:, 0] > 0.5) * (rest[:, 2] > 0.2)
+    dark = look.creases * (palmar[:, 0] * 0.42 * torch.maximum(fine, flat) + (1 - palmar[:, 0]) * 0.24 * fold)
+    blood = to_tensor(np.array([1.04, 0.82, 0.80], np.float32), device)
+    tips = torch.exp(-((rest[:, None] - skin.nail_points) ** 2).sum(2).amin(1) / 1.6)
+    ruddy = (0.75 * tips + 0.5 * dark).clamp(max=1.0)[:, None]
+    colour = colour * (1.0 - dark[:, None]) * (1.0 + ruddy * (blood - 1.0)) * (1.0 + 0.05 * grain[:, None])
+    nail = _nails(rest, rest_normal[:, 2], skin)
+    colour = colour + (to_tensor(look.nail, device) - colour) * (0.85 * nail[:, None])
+    return colour, nail
+
+
+def shade(
+    points: torch.Tensor,
+    sample: Sample,
+    capsules: Capsules,
+    to_rest: torch.Tensor,
+    skin: SkinMap,
+    volume: torch.Tensor,
+    look: Look,
+    light: Light,
+    px_per_cm: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Light the surface.
+
+    Args:
+        points: (N, 3) on the surface, scene space.
+        sample: What the capsules say there.
+        capsules: For the shade that parts of the hand throw on each other.
+        to_rest: (K, 3, 4) affine map of each capsule from the scene to rest space.
+        skin: Of this hand.
+        volume: `texture_tensor` of the look.
+        look: Of this hand.
+        light: Of the clip.
+        px_per_cm: Scale of the hand.
+
+    Returns:
+        (N, 3) sRGB 0 to 255, and (N, 3) the points in rest space, centimetres.
+    """
+    import torch
+
+    device = str(points.device)
+    blend = (sample.weights @ to_rest.reshape(-1, 12)).reshape(-1, 3, 4)
+    rest = (blend[:, :, :3] @ points[:, :, None])[:, :, 0] + blend[:, :, 3]
+    rest_normal = torch.nn.functional.normalize((blend[:, :, :3] @ sample.normals[:, :, None])[:, :, 0], dim=1)
+    grain = _texture(rest, volume)
+    colour, nail = _albedo(rest, rest_normal, skin, look, grain)
+    if look.sleeve is not None:
+        colour = torch.where(sample.on_sleeve[:, None], _cloth(rest, look, grain, device), colour)
+    skinny = (~sample.on_sleeve).to(points.dtype)
+    normals = sample.normals
+    near = (capsules.distance(points + normals * (0.45 * px_per_cm)) / (0.45 * px_per_cm)).clamp(0.0, 1.0)
+    wide = (capsules.distance(points + normals * (1.6 * px_per_cm)) / (1.6 * px_per_cm)).clamp(0.0, 1.0)
+    open_sky = (0.25 + 0.75 * near) * (0.35 + 0.65 * wide)
+    towards = normals @ to_tensor(light.direction, device)
+    # light enters skin and leaves beside: red wraps furthest around the terminator
+    wrap = to_tensor(np.array([0.42, 0.24, 0.18], np.float32), device) * skinny[:, None]
+    diffuse = ((towards[:, None] + wrap) / (1.0 + wrap)).clamp(min=0.0)
+    shadow = (0.4 + 0.6 * near) * (0.55 + 0.45 * wide)
+    sky = 0.75 - 0.25 * normals[:, 1]
+    received = to_tensor(light.key, device) * diffuse * shadow[:, None]
+    received = received + to_tensor(light.ambient, device) * (open_sky * sky)[:, None]
+    half = light.direction + np.array([0.0, 0.0, -1.0], np.float32)
+    glint = (normals @ to_tensor(half / np.linalg.norm(half), device)).clamp(min=0.0)
+    gloss = skinny * (look.gloss * glint**18 + (0.22 * glint**60) * nail) * (1.0 + 0.35 * grain) * shadow
+    lit = colour * received + gloss[:, None].clamp(min=0.0)
+    return 255.0 * lit.clamp(1e-5, 1.0) ** (1 / 2.2), rest
+
+
+def _cloth(rest: torch.Tensor, look: Look, grain: torch.Tensor, device: str) -> torch.Tensor:
+    import torch
+
+    sleeve = look.sleeve
+    assert sleeve is not None
+    colour = to_tensor(sleeve.colour, device).expand(rest.shape[0], 3)
+    if sleeve.stripe_cm:
+        striped = torch.remainder(rest[:, 1] / sleeve.stripe_cm, 2.0) < 1.0
+        colour = torch.where(striped[:, None], to_tensor(sleeve.stripe, device), colour)
+    folds = 0.06 * torch.sin(2.3 * rest[:, 1] + 1.3 * torch.sin(1.1 * rest[:, 0] + 0.9 * rest[:, 2]))
+    hem = ((-rest[:, 1] - sleeve.start_cm - 0.7).abs() < 0.06).to(rest.dtype)
+    return colour * (1.0 + 0.07 * grain + folds - 0.3 * hem)[:, None]
