@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Generic, Self
+from typing import Any, Self
 
 from gest_stream.clock import now_ns
 from gest_stream.config import TrackerConfig
 from gest_stream.errors import InvalidInputError
-from gest_stream.interfaces import EncodedT, HandDetector, Segmenter
+from gest_stream.interfaces import HandDetector, Segmenter
 from gest_stream.metrics import StageTimer
 from gest_stream.tracking.association import associate
 from gest_stream.tracking.live_track import LiveTrack
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 _SAME_SHAPE = 0.02
 
 
-class TrackerCore(Generic[EncodedT]):
+class TrackerCore:
     """Follows hands from frame to frame. Owns the detector and the segmenter it is given.
 
     Ids count from 1 and are never used twice by one tracker, not even after `reset`. Plain synchronous code:
@@ -41,7 +41,7 @@ class TrackerCore(Generic[EncodedT]):
     """
 
     def __init__(
-        self, detector: HandDetector, segmenter: Segmenter[EncodedT] | None, config: TrackerConfig | None = None
+        self, detector: HandDetector, segmenter: Segmenter[Any] | None, config: TrackerConfig | None = None
     ) -> None:
         self._detector = detector
         self._segmenter = segmenter
@@ -64,7 +64,7 @@ class TrackerCore(Generic[EncodedT]):
         """The hands on `frame` as the detector sees them; touches nothing of the tracker."""
         return self._detector.detect(frame)
 
-    def encode(self, frame: Frame) -> EncodedT | None:
+    def encode(self, frame: Frame) -> Any:
         """What the segmenter needs of the picture; None without a segmenter."""
         return self._segmenter.encode(frame) if self._segmenter is not None else None
 
@@ -83,7 +83,7 @@ class TrackerCore(Generic[EncodedT]):
         self,
         frame: Frame,
         detections: Sequence[HandLandmarks],
-        encoded: EncodedT | None,
+        encoded: Any,
         timer: StageTimer | None = None,
     ) -> FrameResult:
         """Take every hand one frame further.
@@ -199,9 +199,7 @@ class TrackerCore(Generic[EncodedT]):
                 track.prompted()
         return prompts
 
-    def _segment(
-        self, segmenter: Segmenter[EncodedT], encoded: EncodedT, prompts: dict[int, Prompt], timer: StageTimer
-    ) -> None:
+    def _segment(self, segmenter: Segmenter[Any], encoded: Any, prompts: dict[int, Prompt], timer: StageTimer) -> None:
         with timer.stage("segment"):
             masks = segmenter.step(encoded, [Observation(t.id, t.landmarks, prompts.get(t.id)) for t in self._tracks])
         with timer.stage("track"):
