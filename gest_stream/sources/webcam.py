@@ -26,6 +26,7 @@ _LOG = logging.getLogger(__name__)
 
 # RTP's video clock: fine enough to tell any two frames apart, and every container and WebRTC take it as it is.
 TIME_BASE = Fraction(1, 90_000)
+TICKS_PER_NS = 1 / (TIME_BASE * 10**9)
 _FAILED_READS = 10
 _RETRY_S = 0.02
 
@@ -126,14 +127,13 @@ class WebcamSource(ThreadedSource):
             self._name, self._config.reconnect, self._wait, self._stopping.is_set, clock, uniform
         )
         self._capture: Capture | None = None
-        self._start_ns = 0
+        self._start_ns: int | None = None
 
     def _open(self) -> SourceInfo:
         first = self._connect()
-        self._start_ns = first.captured_ns
         rate = self._actual_rate()
         self._timeline = Timeline(self._name, TIME_BASE, rate)
-        self._first = self._frame(first)
+        self._first = self._timeline.frame(first)
         if self._size is not None and self._first.size != self._size:
             _LOG.warning("%s: asked for %dx%d, gives %dx%d", self._name, *self._size, *self._first.size)
         return SourceInfo(self._name, True, self._first.size, TIME_BASE, rate, None)
@@ -147,7 +147,7 @@ class WebcamSource(ThreadedSource):
                 picture = self._reconnector.recover(self._connect, "it gives no more frames")
             if picture is None:
                 return
-            yield self._frame(picture)
+            yield self._timeline.frame(picture)
 
     def _close(self) -> None:
         self._release()
@@ -178,15 +178,14 @@ class WebcamSource(ThreadedSource):
             ok, image = self._capture.read()
             captured_ns = self._clock()
             if ok and image is not None:
-                pts = (captured_ns - self._start_ns) * TIME_BASE.denominator // (10**9 * TIME_BASE.numerator)
+                if self._start_ns is None:
+                    self._start_ns = captured_ns
+                pts = int((captured_ns - self._start_ns) * TICKS_PER_NS)
                 return Picture(_rgb(image), pts, TIME_BASE, captured_ns)
             if self._stopping.is_set() or captured_ns - since_ns > self._config.read_timeout_s * 1e9:
                 return None
             self._wait(_RETRY_S)
         return None
-
-    def _frame(self, picture: Picture) -> Frame:
-        return self._timeline.frame(picture)
 
     def _release(self) -> None:
         if self._capture is not None:

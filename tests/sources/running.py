@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,12 @@ def open_error(source: Source) -> str:
     with pytest.raises(SourceError) as caught:
         asyncio.run(run())
     return str(caught.value)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the event loop run until `condition` holds; for what another thread brings about without telling the loop."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
 
 
 class FakeTime:
