@@ -7,57 +7,62 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gest_stream.config import EffectConfig, EffectKind
-from gest_stream.errors import ConfigError
+from gest_stream.errors import SinkError
 from gest_stream.interfaces import SourceInfo
 from gest_stream.overlay import Renderer, draw_landmarks
 from gest_stream.sinks.audio_copy import MATROSKA_CODEC_IDS, AudioCopy, canonical_codec
-from gest_stream.sinks.containers import VideoCodec, codec_for, container_for
-from gest_stream.sinks.letterbox import letterbox, pad_to_even
+from gest_stream.sinks.containers import codec_for, container_for
 from gest_stream.sinks.output_path import check_output_file, explain_os_error
+from gest_stream.sinks.picture_encoder import PictureEncoder, VideoOptions
 from gest_stream.sinks.threaded import ThreadedSink
 from gest_stream.types import FrameResult
 
 if TYPE_CHECKING:
+    from av import Packet
     from av.container import OutputContainer
+    from av.video.stream import VideoStream
 
     from gest_stream.audio import AudioFeed
+
+__all__ = ["Render", "VideoOptions", "VideoSink", "landmark_video", "segmented_video"]
 
 logger = logging.getLogger(__name__)
 
 Render: TypeAlias = Callable[[FrameResult], NDArray[np.uint8]]
 """Draws a result: (H, W, 3) uint8 RGB, or (H, W, 4) RGBA where alpha was asked for."""
 
-_HD_LINES = 720
-_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 
+@dataclass(slots=True)
+class _Recording:
+    """What is open while a file is written."""
 
-@dataclass(frozen=True, slots=True)
-class VideoOptions:
-    """How a video is compressed.
+    output: OutputContainer
+    pictures: PictureEncoder
+    audio: AudioCopy | None
+    last_time_s: Fraction | None = None
+    went_back: int = 0
+    begun: bool = False
+    failed: bool = False
 
-    Args:
-        crf: Constant quality of H.264 and VP9, 0 (best) to 51; ProRes has none.
-        preset: x264's trade of speed for size.
-        threads: Encoder threads, 0 lets the encoder choose.
-    """
+    def mux(self, packets: list[Packet[VideoStream]]) -> None:
+        """Write packets and the audio that came meanwhile; the first packet opens the file and writes its header.
 
-    crf: int = 20
-    preset: str = "superfast"
-    threads: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.crf <= 51:
-            raise ConfigError(f"video crf: expected 0 to 51, got {self.crf}")
-        if self.preset not in _PRESETS:
-            raise ConfigError(f"video preset: expected one of {', '.join(_PRESETS)}, got {self.preset!r}")
-        if self.threads < 0:
-            raise ConfigError(f"video threads: expected 0 or more, got {self.threads}")
+        Never a header alone: FFmpeg 8.1 crashes when it closes a hybrid mp4 that holds no packet.
+        """
+        try:
+            self.begun |= bool(packets)
+            self.output.mux(packets)
+            if self.audio is not None and self.begun:
+                self.audio.pump()
+        except Exception:
+            self.failed = True
+            raise
 
 
 def _plain_picture(result: FrameResult) -> NDArray[np.uint8]:
@@ -68,10 +73,9 @@ class VideoSink(ThreadedSink):
     """Writes an .mp4, .mov, .mkv or .webm file.
 
     The pts and time_base of the frames are kept, whatever their rate (Matroska and WebM round to a millisecond), and
-    audio packets are copied through unchanged. Pictures are BT.709 from 720 lines on, BT.601 below, limited range,
-    and tagged so. H.264 needs an even size: the last column or row of an odd one is repeated. The file is written
-    under its final name and is playable up to about a second before the end even if the process is killed; a file
-    that was there is replaced once the encoder is open.
+    audio packets are copied through unchanged, up to the source's end. The file is written under its final name and
+    is playable up to a second or two before the end even if the process is killed; a file that was there is replaced
+    when the first picture is written. A picture whose size differs from the first is fitted into it.
 
     Args:
         path: The file; its suffix chooses container and codec.
@@ -93,159 +97,94 @@ class VideoSink(ThreadedSink):
         self._render = render or _plain_picture
         self._alpha = alpha
         self._options = options or VideoOptions()
-        self._size = (0, 0)
-        self._output: OutputContainer | None = None
-        self._stream: Any = None
-        self._audio: AudioCopy | None = None
-        self._last_time: Fraction | None = None
-        self._went_back = 0
-        self._resized = self._failed = False
+        self._recording: _Recording | None = None
 
     def _explain(self, exc: Exception) -> str:
-        return explain_os_error(self._path, exc)
+        import av
+
+        return explain_os_error(self._path, exc) if isinstance(exc, OSError | av.FFmpegError) else super()._explain(exc)
 
     def _open(self, info: SourceInfo, audio: AudioFeed | None) -> None:
         import av
 
         path = self._path.absolute()  # a relative "a:b.mp4" would be taken for a protocol
         check_output_file(path, info.name)
-        self._size = info.size
-        self._last_time = None
-        self._went_back = 0
-        self._resized = self._failed = False
-        self._output = av.open(str(path), "w", format=self._container.muxer, options=dict(self._muxer_options(info)))
-        self._stream = self._add_video(self._output, info)
-        self._audio = self._add_audio(self._output, audio)
-        try:
-            self._output.start_encoding()  # opens the encoder first, then the file
-        except Exception:
-            self._failed = True
-            raise
-
-    def _muxer_options(self, info: SourceInfo) -> dict[str, str]:
         options = dict(self._container.options)
-        if "movflags" in options:
-            options["video_track_timescale"] = str(info.time_base.denominator)
-        return options
+        if self._container.keeps_time_base:
+            # the movie's clock too: it counts the gap before a first picture that is not at 0
+            options["video_track_timescale"] = options["movie_timescale"] = str(info.time_base.denominator)
+        output = av.open(str(path), "w", format=self._container.muxer, options=options)
+        pictures = PictureEncoder(output, self._codec, self._options, info, self._alpha, self.name)
+        self._recording = _Recording(output, pictures, self._copied_audio(output, audio))
 
-    def _add_video(self, output: OutputContainer, info: SourceInfo) -> Any:
-        from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+    def _copied_audio(self, output: OutputContainer, audio: AudioFeed | None) -> AudioCopy | None:
+        import av
 
-        width, height = info.size
-        codec = self._codec
-        if codec.even_size:
-            width, height = width + width % 2, height + height % 2
-        rate = info.average_rate or Fraction(30)
-        stream: Any = output.add_stream(codec.name, rate=rate, options=self._encoder_options(codec))
-        context = stream.codec_context
-        context.width, context.height, context.pix_fmt = width, height, codec.pixel_format
-        # both: with one of them alone FFmpeg rounds every pts to the frame rate
-        context.time_base = stream.time_base = info.time_base
-        context.thread_count = self._options.threads
-        hd = info.size[1] >= _HD_LINES
-        self._matrix = Colorspace.ITU709 if hd else Colorspace.SMPTE170M
-        context.colorspace = self._matrix
-        context.color_primaries = ColorPrimaries.BT709 if hd else ColorPrimaries.SMPTE170M
-        context.color_trc = ColorTrc.BT709 if hd else ColorTrc.SMPTE170M
-        context.color_range = ColorRange.MPEG
-        return stream
-
-    def _encoder_options(self, codec: VideoCodec) -> dict[str, str]:
-        options = dict(codec.options)
-        if codec.takes_crf:
-            options["crf"] = str(self._options.crf)
-        if codec.takes_preset:
-            options["preset"] = self._options.preset
-        return options
-
-    def _add_audio(self, output: OutputContainer, audio: AudioFeed | None) -> AudioCopy | None:
         if audio is None:
             return None
         codec = canonical_codec(audio.format.codec)
         if codec in self._container.audio_codecs:
-            return AudioCopy(output, audio, codec, self.name)
+            try:
+                return AudioCopy(output, audio, codec, self.name)
+            except (ValueError, av.FFmpegError) as exc:
+                logger.warning("%s: %s audio cannot be copied, so it is left out: %s", self._path, codec, exc)
+                return None
         remedy = (
             f"name the output {self._path.with_suffix('.mkv').name} to keep it"
             if codec in MATROSKA_CODEC_IDS
             else "convert the source's audio to AAC to keep it"
         )
-        logger.warning("%s: %s audio cannot be copied into %s, so it is left out; %s",
-                       self._path, codec, self._path.suffix, remedy)  # fmt: skip
+        logger.warning(
+            "%s: %s audio cannot be copied into %s, so it is left out; %s",
+            *(self._path, codec, self._path.suffix, remedy),
+        )
         return None
 
+    def _opened(self) -> _Recording:
+        if self._recording is None:
+            raise SinkError(f"{self.name}: not open; await open() first")
+        return self._recording
+
     def _write(self, result: FrameResult) -> None:
-        import av
-
-        frame = result.frame
-        time = frame.pts * frame.time_base
-        if self._last_time is not None and time <= self._last_time:
-            self._skip_backwards(frame.pts)
+        recording, frame = self._opened(), result.frame
+        time_s = frame.pts * frame.time_base
+        if recording.last_time_s is not None and time_s <= recording.last_time_s:
+            recording.went_back += 1
+            if recording.went_back == 1:
+                logger.warning(
+                    "%s: pts %d does not advance; such frames are left out of the video", self._path, frame.pts
+                )
             return
-        self._last_time = time
-        picture = self._fitted(self._render(result))
-        picture_format = "rgba" if self._alpha else "rgb24"
-        from_array: Any = av.VideoFrame.from_ndarray(picture, format=picture_format)
-        encoded = self._converted(from_array)
-        encoded.pts, encoded.time_base = frame.pts, frame.time_base
-        self._encode(encoded)
-
-    def _skip_backwards(self, pts: int) -> None:
-        self._went_back += 1
-        if self._went_back == 1:
-            logger.warning("%s: the pts %d does not advance; such frames are left out of the video", self._path, pts)
-
-    def _fitted(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        channels = 4 if self._alpha else 3
-        if picture.shape[2] > channels:
-            picture = picture[..., :channels]
-        size = (picture.shape[1], picture.shape[0])
-        if size != self._size and not self._resized:
-            self._resized = True
-            logger.warning("%s: the picture changed from %dx%d to %dx%d; it is fitted into the first size",
-                           self._path, *self._size, *size)  # fmt: skip
-        picture = letterbox(picture, self._size)
-        return np.ascontiguousarray(pad_to_even(picture) if self._codec.even_size else picture)
-
-    def _converted(self, frame: Any) -> Any:
-        from av.video.reformatter import ColorRange
-
-        return frame.reformat(
-            format=self._codec.pixel_format, dst_colorspace=self._matrix, dst_color_range=ColorRange.MPEG
-        )
-
-    def _encode(self, frame: Any) -> None:
-        try:
-            if self._audio is not None:
-                self._audio.pump()
-            assert self._output is not None
-            self._output.mux(self._stream.encode(frame))
-        except Exception:
-            self._failed = True
-            raise
+        recording.last_time_s = time_s
+        recording.mux(recording.pictures.encode(self._render(result), frame.pts, frame.time_base))
 
     def _close(self) -> None:
-        output = self._output
-        if output is None:
+        recording, self._recording = self._recording, None
+        if recording is None:
             return
         try:
-            if not self._failed:
-                self._encode(None)
-                if self._audio is not None:
-                    self._audio.finish()
+            if not recording.failed:
+                recording.mux(recording.pictures.flush())
+                if recording.audio is not None and recording.begun:
+                    recording.audio.finish()
+        except Exception:
+            recording.failed = True
+            raise
         finally:
-            self._output = self._audio = self._stream = None
-            self._finish(output)
-        if self._went_back:
-            logger.warning("%s: %d frames whose pts did not advance were left out", self._path, self._went_back)
+            self._finish(recording)
 
-    def _finish(self, output: OutputContainer) -> None:
+    def _finish(self, recording: _Recording) -> None:
         """Write what ends the file; after an earlier error that is an attempt, since the error was told already."""
+        if not recording.begun and not recording.failed:
+            logger.warning("%s: no frame came, so no file was written", self._path)
         try:
-            output.close()
+            recording.output.close()
         except Exception as exc:
-            if not self._failed:
+            if not recording.failed:
                 raise
             logger.debug("%s: could not be finished after the earlier error: %s", self._path, exc)
+        if recording.went_back:
+            logger.warning("%s: %d frames whose pts did not advance were left out", self._path, recording.went_back)
 
 
 def segmented_video(path: Path, effect: EffectConfig, options: VideoOptions | None = None) -> VideoSink:
