@@ -50,6 +50,7 @@ class Clip:
         codec: FFmpeg's encoder.
         pix_fmt: Of the encoded pictures.
         rotation: Degrees counter-clockwise that a player turns the picture by.
+        display_matrix: Nine integers in FFmpeg's layout, for what is not a rotation; instead of `rotation`.
         matrix: Colour matrix, FFmpeg's `Colorspace` name; None leaves it undeclared.
         full_range: None leaves the range undeclared.
         audio: Codec of a tone beside the video; None makes none.
@@ -66,6 +67,7 @@ class Clip:
     codec: str = "libx264"
     pix_fmt: str = "yuv420p"
     rotation: int | None = None
+    display_matrix: tuple[int, ...] | None = None
     matrix: str | None = None
     full_range: bool | None = None
     audio: str | None = None
@@ -99,6 +101,8 @@ def make_clip(target: Any, clip: Clip | None = None, format: str | None = None) 
         _declare_colours(video.codec_context, clip)
         if clip.rotation is not None:
             video.set_display_rotation(clip.rotation)
+        if clip.display_matrix is not None:
+            video.set_display_matrix(clip.display_matrix)
         sound: Any = out.add_stream(clip.audio, rate=48_000) if clip.audio else None
         for index in range(clip.frames):
             out.mux(video.encode(_video_frame(clip, index)))

@@ -50,7 +50,7 @@ def display_orientation(frame: VideoFrame) -> Orientation:
     """How the stored picture must be turned to be upright, from the frame's display matrix.
 
     Source: QuickTime's matrix (a b u / c d v / x y w) maps a stored point to x' = ax + cy, y' = bx + dy. Angles between
-    the right ones are rounded to them.
+    the right ones are rounded to them. Of an Exif photo the rotation is known, not whether it is mirrored.
     """
     try:
         side_data: Any = frame.side_data  # PyAV's stub declares a TypedDict without this key

@@ -99,6 +99,25 @@ def test_a_rotated_recording_is_turned_upright(
     assert worst_difference(frames[0].image, tuple(QUADRANTS[i] for i in order)) <= 6
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "c", "d", "order"),
+    [
+        (-1, 0, 0, 1, (1, 0, 3, 2)),  # left to right
+        (1, 0, 0, -1, (2, 3, 0, 1)),  # top to bottom
+        (0, 1, 1, 0, (0, 2, 1, 3)),  # over the diagonal
+        (0, -1, -1, 0, (3, 1, 2, 0)),  # over the other diagonal
+    ],
+)
+def test_a_mirrored_recording_is_mirrored_back(
+    tmp_path: Path, a: int, b: int, c: int, d: int, order: tuple[int, ...]
+) -> None:
+    one = 1 << 16
+    matrix = (a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30)
+    clip = Clip(display_matrix=matrix, images=[quadrants()], frames=1)
+    [frame] = read_all(FileSource(make_clip(tmp_path / "clip.mp4", clip)))
+    assert worst_difference(frame.image, tuple(QUADRANTS[i] for i in order)) <= 6
+
+
 @pytest.mark.parametrize("full_range", [False, True])
 @pytest.mark.parametrize("matrix", ["ITU601", "ITU709"])
 def test_declared_colour_matrix_and_range_are_honoured(tmp_path: Path, matrix: str, full_range: bool) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -46,6 +47,24 @@ def test_lossy_formats_keep_their_colours(tmp_path: Path, suffix: str) -> None:
     make_image(tmp_path / f"picture{suffix}", quadrants())
     [frame] = read_all(ImagesSource(tmp_path))
     assert np.abs(frame.image[10, 10].astype(int) - quadrants()[10, 10]).max() <= 8
+
+
+def exif_segment(orientation: int) -> bytes:
+    """A JPEG APP1 segment that holds nothing but the orientation (Exif 2.3, tag 0x0112)."""
+    entry = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0)
+    body = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
+    return struct.pack(">HH", 0xFFE1, len(body) + 2) + body
+
+
+@pytest.mark.parametrize(("orientation", "quarter_turns"), [(1, 0), (8, 1), (3, 2), (6, 3)])
+def test_a_photo_is_turned_as_its_camera_was_held(tmp_path: Path, orientation: int, quarter_turns: int) -> None:
+    path = make_image(tmp_path / "photo.jpg", quadrants())
+    data = path.read_bytes()
+    path.write_bytes(data[:2] + exif_segment(orientation) + data[2:])
+    [frame] = read_all(ImagesSource(tmp_path))
+    expected = np.rot90(quadrants(), quarter_turns)
+    assert frame.image.shape == expected.shape
+    assert np.abs(frame.image.astype(int) - expected).mean() < 5
 
 
 def test_other_and_hidden_files_are_ignored(tmp_path: Path) -> None:

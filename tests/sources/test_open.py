@@ -8,6 +8,7 @@ from gest_stream.sources.images import ImagesSource
 from gest_stream.sources.network import NetworkSource
 from gest_stream.sources.open import open_source
 from gest_stream.sources.stdin import StdinSource
+from gest_stream.sources.synthetic import SyntheticSource
 from gest_stream.sources.webcam import WebcamSource
 from tests.media import make_clip, make_image, numbered
 from tests.sources.running import open_error, read_all
@@ -25,6 +26,8 @@ from tests.sources.running import open_error, read_all
         ("HTTPS://host/a.m3u8", NetworkSource),
         ("udp://239.0.0.1:5000", NetworkSource),
         ("-", StdinSource),
+        ("synthetic:", SyntheticSource),
+        ("synthetic:demo,frames=3", SyntheticSource),
     ],
 )
 def test_the_text_picks_the_source(text: str, kind: type) -> None:
