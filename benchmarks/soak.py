@@ -61,6 +61,7 @@ class LoopSource:
             yield Frame(self._clip[seq % len(self._clip)].image, seq, Fraction(1, 30), now_ns(), seq)
 
     def stop(self) -> None:
+        """End after the current frame."""
         self._stopped = True
 
 
