@@ -45,8 +45,8 @@ def boundary_f(mask: HandMask, truth: HandMask) -> float:
     radius = max(1, round(BOUNDARY_TOLERANCE * float(np.hypot(*mask.frame_size))))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     wide = [cv2.dilate(edge, disc) for edge in edges]
-    precision = float(np.count_nonzero(edges[0] & wide[1]) / max(np.count_nonzero(edges[0]), 1))
-    recall = float(np.count_nonzero(edges[1] & wide[0]) / max(np.count_nonzero(edges[1]), 1))
+    precision = int(np.count_nonzero(edges[0] & wide[1])) / max(int(np.count_nonzero(edges[0])), 1)
+    recall = int(np.count_nonzero(edges[1] & wide[0])) / max(int(np.count_nonzero(edges[1])), 1)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 

@@ -66,11 +66,11 @@ class FrameRing(Generic[ItemT]):
         self.depth = depth
         self._items: deque[ItemT] = deque()
         self._changed = threading.Condition()
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: list[Callable[[], object]] = []
         self._closed = False
         self._pushed = self._taken = self._dropped = self._max_age_ns = 0
 
-    def add_listener(self, listener: Callable[[], None]) -> None:
+    def add_listener(self, listener: Callable[[], object]) -> None:
         """Call `listener` after every push, take and close, in the thread that did it and outside the lock.
 
         An event loop waits with this: `ring.add_listener(lambda: loop.call_soon_threadsafe(event.set))`.

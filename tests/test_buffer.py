@@ -122,10 +122,9 @@ def test_closed_ring_refuses_items_but_gives_what_it_holds() -> None:
     ring.push(item(1))
     ring.close()
     assert not ring.push(item(2))
-    assert not ring.drained
-    taken = ring.take()
+    drained_before, taken, drained_after = ring.drained, ring.take(), ring.drained
     assert taken is not None and taken.number == 1
-    assert ring.drained
+    assert (drained_before, drained_after) == (False, True)
     assert ring.take() is None
 
 

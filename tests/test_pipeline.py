@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from gest_stream.tracking.tracker import TrackerCore
 
 from gest_stream.build import track
 from gest_stream.config import BufferConfig, BufferPolicy, TrackerConfig
@@ -21,6 +20,7 @@ from gest_stream.testing import (
     grey_ramp,
     make_landmarks,
 )
+from gest_stream.tracking.tracker import TrackerCore
 from gest_stream.types import FrameResult, HandLandmarks
 
 WITHIN_S = 10.0

@@ -69,7 +69,7 @@ def test_mask_outside_the_frame_is_refused() -> None:
     with pytest.raises(InvalidInputError, match=r"4x4 at \(8, 0\) reaches outside the frame of 10x10"):
         HandMask(np.zeros((4, 4), np.uint8), (8, 0), (10, 10), 1.0, MaskSource.LIGHT)
     with pytest.raises(InvalidInputError, match=r"expected \(h, w\) uint8, got \(4, 4\) bool"):
-        HandMask(np.zeros((4, 4), bool), (0, 0), (10, 10), 1.0, MaskSource.LIGHT)  # type: ignore[arg-type]
+        HandMask(np.zeros((4, 4), bool), (0, 0), (10, 10), 1.0, MaskSource.LIGHT)
 
 
 def random_alpha(seed: int, size: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.uint8]]:

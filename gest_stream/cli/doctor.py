@@ -104,7 +104,7 @@ def check_models() -> list[Check]:
 
 def check_cameras() -> list[Check]:
     """Cameras that can be opened by number."""
-    from gest_stream.sources.webcam import list_cameras
+    from gest_stream.sources.cameras import list_cameras
 
     cameras = list_cameras()
     if not cameras:
