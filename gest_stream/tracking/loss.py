@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from gest_stream.config import LossConfig
+from gest_stream.errors import InvalidInputError
 from gest_stream.types import ReinitialisedBy, TrackState
 
 
@@ -69,10 +70,10 @@ def on_landmarks(memory: LossMemory, seen: bool, config: LossConfig) -> LossStep
     """First step of a frame: were the hand's landmarks found?
 
     Raises:
-        ValueError: The track was removed before.
+        InvalidInputError: The track was removed before.
     """
     if memory.state is TrackState.REMOVED:
-        raise ValueError("on_landmarks: a removed track takes no more frames")
+        raise InvalidInputError("on_landmarks: a removed track takes no more frames; forget it")
     waited = replace(memory, frames_since_prompt=memory.frames_since_prompt + 1)
     return _seen(waited, config) if seen else LossStep(_missed(waited, config))
 
