@@ -117,7 +117,6 @@ class LiveTrack:
         """The frame's size changed; where its shape did too, the hand may be anywhere."""
         self.memory = on_restart(self.memory)
         self._motion.rescale(scale_xy)
-        self._area_px = round(self._area_px * scale_xy[0] * scale_xy[1])
         self._resized = not same_shape
 
     def as_track(self) -> Track:

@@ -170,7 +170,7 @@ class TrackerCore:
             lost = [track for track in self._tracks if track.state is TrackState.LOST]
             if not lost:
                 return
-            longest = max(lost, key=lambda track: (track.memory.missed_frames, -track.id))
+            longest = max(lost, key=lambda track: track.memory.missed_frames)
             _log.info("track %d removed to make room for a new hand", longest.id)
             self._drop(longest)
         track = LiveTrack(self._next_id, landmarks, self._config)

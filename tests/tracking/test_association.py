@@ -93,6 +93,13 @@ def test_a_present_hand_does_not_move_over_for_a_new_one() -> None:
     assert found.new == (1,)
 
 
+def test_between_two_hands_equally_near_the_present_one_goes_first() -> None:
+    between = hand(200, label=Handedness.UNKNOWN)
+    for missing_first in (True, False):
+        tracks = [expecting(hand(190), missed_frames=2), expecting(hand(210))]
+        assert pairs([between], tracks if missing_first else tracks[::-1]) == {1 if missing_first else 0: 0}
+
+
 def test_of_two_reports_of_one_hand_the_surer_one_stays() -> None:
     found = associate([hand(100, score=0.6), hand(101, score=0.9)], [expecting(hand(100))], CONFIG)
     assert found.matches == (Match(1, 0),)
@@ -133,6 +140,9 @@ def test_the_only_missing_left_hand_is_recognised_wherever_it_returns() -> None:
             [hand(620, side=LEFT)], [lost(hand(20, side=LEFT)), lost(hand(300, side=LEFT))], id="two are missing"
         ),
         pytest.param([hand(620, side=LEFT), hand(400, side=LEFT)], [lost(hand(20, side=LEFT))], id="two return"),
+        pytest.param(
+            [hand(620, side=LEFT), hand(400, side=LEFT, score=0.6)], [lost(hand(20, side=LEFT))], id="two may return"
+        ),
         pytest.param([hand(620, side=LEFT)], [lost(hand(20, side=LEFT), handedness_certainty=0.3)], id="unsettled"),
         pytest.param([hand(500, side=LEFT, size_px=240)], [lost(hand(20, side=LEFT))], id="three times the size"),
         pytest.param([hand(620, side=LEFT)], [lost(hand(20, side=LEFT), anywhere=False)], id="missing too shortly"),

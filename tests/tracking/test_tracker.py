@@ -155,9 +155,17 @@ def test_a_right_hand_in_the_place_of_a_lost_left_one_gets_its_own_id() -> None:
 
 
 def test_a_hand_too_fast_for_the_gate_keeps_its_id() -> None:
-    results = track_all(lambda seq: [hand(100 if seq < 5 else 500)], 12)
+    segmenter = ScriptedSegmenter()
+    results = track_all(lambda seq: [hand(100 if seq < 5 else 500)], 12, segmenter=segmenter)
     assert ids(results[-1]) == [1]
     assert center_x(results[-1].tracks[0]) == pytest.approx(500, abs=5)
+    assert prompted(segmenter, 1) == [0, 7]
+
+
+def test_a_lost_hand_that_had_stopped_where_it_was_last_seen_keeps_its_id() -> None:
+    results = track_all(lambda seq: [hand(min(seq, 6) * 30, label=Handedness.UNKNOWN)] if not 7 <= seq < 20 else [], 22)
+    assert [ids(result) for result in results] == [[1]] * 22
+    assert results[21].tracks[0].state is TrackState.TRACKED
 
 
 def test_handedness_is_stable_through_wrong_labels() -> None:
@@ -253,7 +261,9 @@ def test_a_picture_that_turns_keeps_the_ids_by_handedness() -> None:
 
     core = TrackerCore(ScriptedDetector(script), None)
     results = [core.step(make_frame(seq, (640, 360) if seq < 5 else (360, 640))) for seq in range(8)]
-    assert {t.id: t.handedness for t in results[-1].tracks} == {t.id: t.handedness for t in results[0].tracks}
+    for result in results[5:]:
+        assert {t.id: t.handedness for t in result.tracks} == {t.id: t.handedness for t in results[0].tracks}
+        assert all(t.landmarks is not None for t in result.tracks)
 
 
 def test_dropped_frames_do_not_lose_a_moving_hand() -> None:
