@@ -111,6 +111,15 @@ class FrameRing(Generic[ItemT]):
         self._tell()
         return True
 
+    def wait_for_room(self) -> bool:
+        """Wait until a push would neither wait nor drop anything; False once the ring is closed.
+
+        For the one producer of a ring that wants to fetch its next item as late as it can.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or len(self._items) < self.depth)
+            return not self._closed
+
     def _append(self, item: ItemT) -> None:
         self._pushed += 1
         if len(self._items) >= self.depth:

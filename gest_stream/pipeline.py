@@ -306,15 +306,15 @@ class Pipeline:
         """Thread: encode and detect. CUDA encoders return before they are done, so encoding is started first."""
         tracker, ring = self.tracker, self._input_ring
         try:
-            while (frame := ring.take()) is not None:
+            # room first: a frame taken earlier would only grow old while the last one is being segmented
+            while self._middle.wait_for_room() and (frame := ring.take()) is not None:
                 timer = StageTimer()
                 timer.ms["queue"] = (now_ns() - frame.captured_ns) / 1e6
                 with timer.stage("encode"):
                     encoded = tracker.encode(frame)
                 with timer.stage("landmarks"):
                     detections = tracker.detect(frame)
-                if not self._middle.push(_Detected(frame, detections, encoded, timer)):
-                    break
+                self._middle.push(_Detected(frame, detections, encoded, timer))
         finally:
             ring.close(discard=True)
             self._middle.close()

@@ -1,6 +1,7 @@
 """FrameRing against a simple model, and between threads."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -97,6 +98,21 @@ def test_take_from_an_empty_ring_times_out() -> None:
     ring: FrameRing[Item] = FrameRing(RingPolicy.LIVE)
     with pytest.raises(TimeoutError, match="nothing to take"):
         ring.take(timeout_s=0.01)
+
+
+def test_room_is_waited_for_until_there_is_some_or_the_ring_closes() -> None:
+    ring: FrameRing[Item] = FrameRing(RingPolicy.LOSSLESS, 1)
+    assert ring.wait_for_room()
+    ring.push(item(0))
+    outcomes: list[bool] = []
+    changes: list[Callable[[], object]] = [ring.take, ring.close]
+    for change in changes:
+        waiting = threading.Thread(target=lambda: outcomes.append(ring.wait_for_room()))
+        waiting.start()
+        change()
+        waiting.join(timeout=10)
+        ring.try_push(item(1))
+    assert outcomes == [True, False]
 
 
 def test_close_wakes_a_waiting_producer_and_consumer() -> None:

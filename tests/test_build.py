@@ -1,0 +1,95 @@
+"""The wiring: what the short library calls make of settings, arrays and names."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gest_stream as gs
+from gest_stream.build import choose_segmenter, make_segmenter, save_frames
+from gest_stream.config import BufferConfig, BufferPolicy, PipelineConfig, SegmenterKind
+from gest_stream.models.light import LightSegmenter
+from gest_stream.testing import ListSource, ScriptedDetector, ScriptedSegmenter, grey_ramp, make_landmarks
+from gest_stream.types import HandLandmarks
+
+SIZE = (160, 120)
+
+
+def one_hand(seq: int) -> Sequence[HandLandmarks]:
+    return [make_landmarks((80, 60), 70)]
+
+
+def tracker() -> gs.HandTracker:
+    return gs.HandTracker(detector=ScriptedDetector(one_hand), segmenter=ScriptedSegmenter())
+
+
+def test_arrays_get_a_running_pts_and_stable_ids() -> None:
+    hands = tracker()
+    rgb = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    results = [hands.step(rgb) for _ in range(4)]
+    assert [(r.frame.seq, r.frame.pts) for r in results] == [(0, 0), (1, 1), (2, 2), (3, 3)]
+    assert results[0].frame.time_base == Fraction(1, 30)
+    assert [[t.id for t in r.tracks] for r in results] == [[1]] * 4
+    assert hands.step(rgb, pts=90).frame.time_s == 3.0
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 4, 3), np.float64), r"expected a \(H, W, 3\) uint8 RGB array, got \(4, 4, 3\) float64; multiply"),
+        (np.zeros((4, 4), np.uint8), r"got \(4, 4\) uint8; grey"),
+        ("frame.png", "got str; convert it with numpy.asarray"),
+    ],
+)
+def test_a_frame_of_another_kind_is_refused_and_the_tracker_goes_on(image: Any, message: str) -> None:
+    hands = tracker()
+    with pytest.raises(gs.InvalidInputError, match=message):
+        hands.step(image)
+    assert len(hands.step(np.zeros((SIZE[1], SIZE[0], 3), np.uint8)).tracks) == 1
+
+
+def test_auto_takes_light_and_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    kind, reason = choose_segmenter(PipelineConfig())
+    assert kind is SegmenterKind.LIGHT and reason.startswith("light: ")
+    with caplog.at_level(logging.INFO, "gest_stream.build"):
+        segmenter = make_segmenter(PipelineConfig())
+    assert isinstance(segmenter, LightSegmenter)
+    assert [record.getMessage() for record in caplog.records] == [f"segmenter {reason}"]
+
+
+def test_none_tracks_landmarks_only() -> None:
+    assert make_segmenter(PipelineConfig(segmenter=SegmenterKind.NONE)) is None
+
+
+def test_a_pipeline_opens_a_path_and_keeps_the_files_pts(tmp_path: Path) -> None:
+    async def go() -> list[gs.FrameResult]:
+        source = ListSource(grey_ramp(7, SIZE))
+        async with source:
+            await save_frames(source, tmp_path / "copy.mp4")
+        config = PipelineConfig(buffer=BufferConfig(policy=BufferPolicy.LOSSLESS))
+        async with gs.Pipeline.open(tmp_path / "copy.mp4", config=config, tracker=tracker()) as pipeline:
+            assert pipeline.info.size == SIZE
+            return [result async for result in pipeline]
+
+    results = asyncio.run(go())
+    assert [r.frame.time_s for r in results] == pytest.approx([n / 30 for n in range(7)])
+    assert [int(r.frame.image.mean().round()) for r in results] == pytest.approx(list(range(7)), abs=2)
+
+
+def test_a_size_that_changes_mid_stream_keeps_ids_and_resets_the_masks(caplog: pytest.LogCaptureFixture) -> None:
+    def grown(seq: int) -> Sequence[HandLandmarks]:
+        return [make_landmarks((80, 60), 70)] if seq < 3 else [make_landmarks((160, 120), 140)]
+
+    segmenter = ScriptedSegmenter()
+    hands = gs.HandTracker(detector=ScriptedDetector(grown), segmenter=segmenter)
+    small, large = (np.zeros((h, w, 3), np.uint8) for w, h in ((160, 120), (320, 240)))
+    with caplog.at_level(logging.INFO):
+        ids = [[t.id for t in hands.step(image).tracks] for image in (small, small, small, large, large)]
+    assert segmenter.resets == 1
+    assert ids == [[1]] * 5
+    assert any("160x120" in r.getMessage() and "320x240" in r.getMessage() for r in caplog.records)
