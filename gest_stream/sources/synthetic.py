@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from types import MappingProxyType
@@ -15,9 +16,11 @@ from gest_stream.interfaces import SourceInfo
 from gest_stream.sources.container import paced
 from gest_stream.sources.threaded import ThreadedSource
 from gest_stream.synthetic import ClipConfig, SyntheticFrame, preset, render_clip
+from gest_stream.synthetic.workers import render_in_processes
 from gest_stream.types import Frame
 
 _SCHEME: Final = "synthetic"
+_WORTH_PROCESSES: Final = 60  # frames; starting a process takes as long as rendering ten
 
 
 class SyntheticSource(ThreadedSource):
@@ -27,6 +30,8 @@ class SyntheticSource(ThreadedSource):
         config: The clip.
         realtime: Play it at its own rate, as a live source; what cannot be rendered in time comes late.
         device: Where torch renders.
+        workers: Processes that render; 1 renders on the source's own thread, None takes a process a core (at most 4)
+            for clips long enough to be worth starting them.
         on_truth: Called with each frame and the truth about it, on the source's thread, before the frame is handed
             over. The frame in it carries the same pts, seq and pixels as the one handed over.
         clock: Monotonic nanoseconds.
@@ -42,6 +47,7 @@ class SyntheticSource(ThreadedSource):
         realtime: bool = False,
         *,
         device: str = "cpu",
+        workers: int | None = None,
         on_truth: Callable[[SyntheticFrame], None] | None = None,
         clock: Callable[[], int] = now_ns,
         wait: Callable[[float], object] | None = None,
@@ -50,13 +56,17 @@ class SyntheticSource(ThreadedSource):
         self._config = config
         self._realtime = realtime
         self._device = device
+        self._workers = _workers_for(config, device) if workers is None else workers
         self._on_truth = on_truth
         self._clock = clock
         self._wait = wait or self._stopping.wait
         self._clip: Iterator[SyntheticFrame] = iter(())
 
     def _open(self) -> SourceInfo:
-        self._clip = render_clip(self._config, self._device)
+        if self._workers > 1:
+            self._clip = render_in_processes(self._config, self._workers)
+        else:
+            self._clip = render_clip(self._config, self._device)
         rate = Fraction(self._config.rate)
         return SourceInfo(self._name, self._realtime, self._config.size, 1 / rate, rate, self._config.frames)
 
@@ -65,7 +75,8 @@ class SyntheticSource(ThreadedSource):
         return paced(frames, self._clock, self._wait) if self._realtime else frames
 
     def _close(self) -> None:
-        self._clip = iter(())
+        if isinstance(self._clip, Generator):
+            self._clip.close()
 
     def _rendered(self) -> Iterator[Frame]:
         for rendered in self._clip:
@@ -75,6 +86,10 @@ class SyntheticSource(ThreadedSource):
                 self._on_truth(rendered)
             # the moment it enters the process is when it is handed over, not when rendering it began
             yield replace(rendered.frame, captured_ns=self._clock())
+
+
+def _workers_for(config: ClipConfig, device: str) -> int:
+    return min(os.cpu_count() or 1, 4) if device == "cpu" and config.frames >= _WORTH_PROCESSES else 1
 
 
 def parse_synthetic_spec(text: str) -> ClipConfig:

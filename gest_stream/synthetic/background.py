@@ -35,7 +35,7 @@ def _grid(size: tuple[int, int]) -> tuple[Array, Array]:
     """(H, 1) y and (1, W) x, both 0 to 1."""
     y = (np.arange(size[1], dtype=np.float32) + 0.5) / size[1]
     x = (np.arange(size[0], dtype=np.float32) + 0.5) / size[0]
-    return y[:, None], x[None, :]
+    return np.asarray(y[:, None], np.float32), np.asarray(x[None, :], np.float32)
 
 
 def _colour(rng: np.random.Generator, low: float, high: float, strength: float = 0.35) -> Array:

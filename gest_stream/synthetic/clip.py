@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 
 import numpy as np
@@ -82,7 +83,8 @@ class ClipRenderer:
         """Frame number `seq`, from 0, and its truth."""
         config = self._config
         time_s, exposure_s = seq / config.rate, config.shutter / config.rate
-        rendered = [r.render(m.at(time_s)) for r, m in zip(self._renderers, self._motions, strict=True)]
+        with _one_thread():
+            rendered = [r.render(m.at(time_s)) for r, m in zip(self._renderers, self._motions, strict=True)]
         moves = [self._move(m, time_s, exposure_s) for m in self._motions]
         hands = [blurred(r.layer, move, config.size) for r, move in zip(rendered, moves, strict=True)]
         objects = [layer for o in self._occluders if (layer := o.layer(time_s, exposure_s)) is not None]
@@ -124,7 +126,7 @@ class ClipRenderer:
         return HandTruth(
             index=index,
             landmarks=landmarks,
-            visible=hand.unhidden() & _unhidden_by(in_front, points, self._config.size),
+            visible=hand.unhidden & _unhidden_by(in_front, points, self._config.size),
             hand_mask=_mask(seen[HAND], layer, self._config.size),
             arm_mask=_mask(seen[ARM], layer, self._config.size),
             inside_frame=left >= 0 and top >= 0 and right <= width and bottom <= height,
@@ -149,6 +151,23 @@ def _unhidden_by(in_front: Sequence[Layer], points_px: Array, frame_size: tuple[
         within = (x >= 0) & (x < width) & (y >= 0) & (y < height)
         free[within] &= layer.coverage[y[within], x[within]] < _HIDES
     return np.asarray(free)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch from sharing operations among threads meanwhile.
+
+    They are so short (about 1 ms) that its threads wait longer than they compute: twenty times as long on a busy
+    machine. With OpenMP the setting is the calling thread's own.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _check_device(device: str) -> None:

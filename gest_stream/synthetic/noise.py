@@ -25,7 +25,7 @@ def power_noise(shape: tuple[int, ...], falloff: float, rng: np.random.Generator
     spectrum *= np.maximum(square, 1.0) ** (-falloff / 2)
     spectrum.flat[0] = 0.0
     noise = np.fft.irfftn(spectrum, shape, axes=range(len(shape)))
-    return (noise / (noise.std() + 1e-9)).astype(np.float32)
+    return np.asarray(noise / (noise.std() + 1e-9), np.float32)
 
 
 def band_noise(shape: tuple[int, ...], low: float, high: float, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -41,4 +41,4 @@ def band_noise(shape: tuple[int, ...], low: float, high: float, rng: np.random.G
         square += (frequencies.astype(np.float32) ** 2).reshape([-1 if k == axis else 1 for k in range(len(shape))])
     spectrum *= (square >= low**2) & (square <= high**2)
     noise = np.fft.irfftn(spectrum, shape, axes=range(len(shape)))
-    return (noise / (noise.std() + 1e-9)).astype(np.float32)
+    return np.asarray(noise / (noise.std() + 1e-9), np.float32)

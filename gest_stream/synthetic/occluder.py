@@ -41,7 +41,7 @@ class Occluder:
         share = (time_s - self._event.start_s) / self._event.duration_s - 0.5
         # slowest where it meets the hand
         along = self._way * 2.0 * span * share * (0.55 + 1.8 * share * share)
-        return self._meets + np.array([along, 0.12 * along * (1 if self._falls else -1)])
+        return np.asarray(self._meets + np.array([along, 0.12 * along * (1 if self._falls else -1)]))
 
     def layer(self, time_s: float, exposure_s: float) -> Layer | None:
         """What it covers at the middle of an exposure of `exposure_s`; None while it is away."""

@@ -24,10 +24,11 @@ LOWER_DEG: Final = np.array([-15, 0, 0] * 4 + [-15] * 4 + [-10, -15, -5, -10] + 
 UPPER_DEG: Final = np.array([90, 105, 75] * 4 + [15] * 4 + [60, 40, 50, 75] + [60, 30], np.float32)
 """Limits of each angle, degrees.
 
-Source: fingers after Lin, Wu and Huang, "Modeling the constraints of human hand motion" (Workshop on Human Motion, 2000),
-section 3.1: MCP 0 to 90, PIP 0 to 110, DIP 0 to 90, spread -15 to 15; here within them, with the 15 degrees by which an
-MCP joint passes straight. Thumb and wrist within the normal ranges of motion of the American Academy of Orthopaedic
-Surgeons ("Joint Motion", 1965): thumb MCP 50, IP 80, wrist flexion 80, extension 70, radial 20 and ulnar deviation 30.
+Source: fingers after Lin, Wu and Huang, "Modeling the constraints of human hand motion" (Workshop on Human Motion,
+2000), section 3.1: MCP 0 to 90, PIP 0 to 110, DIP 0 to 90, spread -15 to 15; here within them, with the 15 degrees by
+which an MCP joint passes straight. Thumb and wrist within the normal ranges of motion of the American Academy of
+Orthopaedic Surgeons ("Joint Motion", 1965): thumb MCP 50, IP 80, wrist flexion 80, extension 70, radial 20 and ulnar
+deviation 30.
 """
 
 _DIP_PER_PIP = 2 / 3  # Lin, Wu and Huang 2000, equation 4: the distal joint follows the middle one

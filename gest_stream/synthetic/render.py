@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gest_stream.synthetic.appearance import Array, Light, Look
+from gest_stream.synthetic.capsules import Capsules, Cuff, to_tensor
 from gest_stream.synthetic.layer import Layer
+from gest_stream.synthetic.march import Surface, see_surface
 from gest_stream.synthetic.motion import HandState
 from gest_stream.synthetic.shading import make_skin_map, shade, texture_tensor
-from gest_stream.synthetic.skeleton import FOREARM, HandShape, PosedHand, mirror, pose_hand
-from gest_stream.synthetic.surface import Capsules, march, to_tensor
+from gest_stream.synthetic.skeleton import FOREARM, PALM, HandShape, PosedHand, mirror, pose_hand
 from gest_stream.types import Handedness
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ HAND, ARM = 0, 1
 """Parts of a hand's layer."""
 
 _BLEND_CM = 0.27
+_NEAR_GAP_CM, _WIDE_GAP_CM = 0.45, 1.4
+_THICKEST = 2.5  # radii between a joint's centre and its own skin; more is another part of the palm seen edge-on
 _PALM_CM = np.array([-0.2, 6.0, 0.0], np.float32)
 _UP_IS_MINUS_Y = np.diag([1.0, -1.0, -1.0]).astype(np.float32)
 
@@ -32,31 +35,32 @@ class RenderedHand:
     """One hand on one frame, as if it were alone.
 
     Args:
-        layer: Its cut-out, with the parts `HAND` and `ARM`.
-        depth: (h, w) float32 z of the surface in pixels away from the camera; infinite where there is none.
-        depth_origin_xy_px: Top left pixel of `depth`.
+        layer: Its cut-out, not blurred, with the parts `HAND` and `ARM`.
         landmarks_px: (21, 3) float32; x, y and z in pixels of the scene.
-        radii_px: (21,) float32 thickness of the flesh around each landmark.
+        unhidden: (21,) bool, True where only flesh of the joint itself lies between the landmark and the camera.
         box_xyxy_px: Around every point of the hand, not clipped to the frame.
     """
 
     layer: Layer
-    depth: Array
-    depth_origin_xy_px: tuple[int, int]
     landmarks_px: Array
-    radii_px: Array
+    unhidden: NDArray[np.bool_]
     box_xyxy_px: tuple[float, float, float, float]
 
-    def unhidden(self) -> NDArray[np.bool_]:
-        """(21,) True where only its own flesh lies between a landmark and the camera."""
-        (left, top), (height, width) = self.depth_origin_xy_px, self.depth.shape
-        columns = np.floor(self.landmarks_px[:, 0]).astype(int) - left
-        rows = np.floor(self.landmarks_px[:, 1]).astype(int) - top
-        inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-        front = np.full(21, -np.inf, np.float32)
-        front[inside] = self.depth[rows[inside], columns[inside]]
-        # where the surface is missed altogether, a blunt tip was just grazed: it is not hidden
-        return np.asarray(inside & (self.landmarks_px[:, 2] - front < 1.45 * self.radii_px))
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Placement:
+    """A posed hand in the scene: a point p of the hand's frame lies at `turn @ p + shift`."""
+
+    posed: PosedHand
+    turn: Array
+    shift: Array
+    px_per_cm: float
+
+    def points(self, points_cm: Array) -> Array:
+        return np.asarray(points_cm @ self.turn.T + self.shift, np.float32)
+
+    def direction(self, direction: Array) -> Array:
+        return np.asarray(self.turn @ direction / np.linalg.norm(self.turn @ direction), np.float32)
 
 
 class HandRenderer:
@@ -89,97 +93,98 @@ class HandRenderer:
 
     def render(self, state: HandState) -> RenderedHand:
         """The hand in `state`."""
-        posed = pose_hand(self._shape, state.pose)
-        turn = state.px_per_cm * (_UP_IS_MINUS_Y @ self._mirror @ state.rotation)
-        shift = np.append(state.palm_xy_px, 0).astype(np.float32) - turn @ _PALM_CM
-        landmarks = posed.carry(self._shape.joints, self._shape.joint_segments) @ turn.T + shift
-        capsules, to_rest = self._place(posed, turn, shift, state.px_per_cm)
-        radii = self._shape.radii * np.float32(state.px_per_cm)
-        reach = radii[:, None]
+        turn = np.asarray(state.px_per_cm * (_UP_IS_MINUS_Y @ self._mirror @ state.rotation), np.float32)
+        shift = np.asarray(np.append(state.palm_xy_px, 0) - turn @ _PALM_CM, np.float32)
+        placement = _Placement(pose_hand(self._shape, state.pose), turn, shift, state.px_per_cm)
+        landmarks = placement.points(placement.posed.carry(self._shape.joints, self._shape.joint_segments[0]))
+        capsules, to_rest, segments = self._place(placement)
+        layer, depth, segment = self._see(placement, capsules, to_rest, segments)
+        reach = self._shape.radii[:, None] * np.float32(state.px_per_cm)
         low, high = (landmarks[:, :2] - reach).min(0), (landmarks[:, :2] + reach).max(0)
-        box = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
-        layer, depth = self._see(capsules, to_rest, posed, turn, shift, state.px_per_cm)
-        return RenderedHand(layer, depth, layer.origin_xy_px, landmarks.astype(np.float32), radii, box)
-
-    def _place(self, posed: PosedHand, turn: Array, shift: Array, px_per_cm: float) -> tuple[Capsules, Array]:
-        """The capsules in the scene, and the map of each back to rest space, (K, 3, 4)."""
-        shape, sleeve = self._shape, self._look.sleeve
-        ends = [posed.carry(shape.ends[k], shape.end_segments[k]) for k in range(2)]
-        radii, segments = list(shape.end_radii), shape.end_segments[0]
-        arm = np.flatnonzero(segments == FOREARM)
-        loose = np.zeros(0, np.intp) if sleeve is None else arm
-        standing_off = np.float32(0.0 if sleeve is None else sleeve.loose_cm)
-        ends = [np.concatenate([end, end[loose]]) @ turn.T + shift for end in ends]
-        radii = [np.concatenate([r, r[loose] + standing_off]) * np.float32(px_per_cm) for r in radii]
-        segments = np.concatenate([segments, segments[loose]])
-        turns = turn @ posed.rotations[segments]
-        shifts = posed.shifts[segments] @ turn.T + shift
-        back = np.linalg.inv(turns).astype(np.float32)
-        to_rest = np.concatenate([back, -(back @ shifts[:, :, None])], axis=2)
-        cuff = np.array([0.0, 0.0 if sleeve is None else -sleeve.start_cm, 0.0], np.float32)
-        cuff_point = (posed.rotations[FOREARM] @ cuff + posed.shifts[FOREARM]) @ turn.T + shift
-        cuff_normal = turn @ posed.rotations[FOREARM] @ np.array([0, 1, 0], np.float32) / np.float32(px_per_cm)
-        tensors = [to_tensor(v, self._device) for v in (*ends, *radii)]
-        capsules = Capsules(
-            *tensors,
-            blend_px=_BLEND_CM * px_per_cm,
-            sleeve_count=loose.size,
-            cuff_point=to_tensor(cuff_point, self._device),
-            cuff_normal=to_tensor(cuff_normal, self._device),
+        return RenderedHand(
+            layer,
+            landmarks,
+            self._unhidden(landmarks, layer.origin_xy_px, depth, segment, state.px_per_cm),
+            (float(low[0]), float(low[1]), float(high[0]), float(high[1])),
         )
-        return capsules, to_rest.astype(np.float32)
+
+    def _place(self, placement: _Placement) -> tuple[Capsules, Array, NDArray[np.intp]]:
+        """The capsules in the scene, the map of each back to rest space, (K, 3, 4), and its segment, (K,)."""
+        shape, sleeve, posed = self._shape, self._look.sleeve, placement.posed
+        body = shape.end_segments[0]
+        loose = np.zeros(0, np.intp) if sleeve is None else np.flatnonzero(body == FOREARM)
+        standing_off = np.float32(0.0 if sleeve is None else sleeve.loose_cm)
+        ends, radii = [], []
+        for end in range(2):
+            points = placement.points(posed.carry(shape.ends[end], shape.end_segments[end]))
+            radius = shape.end_radii[end]
+            ends.append(np.concatenate([points, points[loose]]))
+            radii.append(np.concatenate([radius, radius[loose] + standing_off]) * np.float32(placement.px_per_cm))
+        segments = np.concatenate([body, body[loose]])
+        back = np.linalg.inv(placement.turn @ posed.rotations[segments])
+        to_rest = np.concatenate([back, -(back @ placement.points(posed.shifts[segments])[:, :, None])], axis=2)
+        capsules = Capsules(
+            a=to_tensor(ends[0], self._device),
+            b=to_tensor(ends[1], self._device),
+            radius_a=to_tensor(radii[0], self._device),
+            radius_b=to_tensor(radii[1], self._device),
+            is_sleeve=to_tensor(np.arange(segments.size) >= body.size, self._device) > 0,
+            blend_px=_BLEND_CM * placement.px_per_cm,
+            cuff=None if sleeve is None else self._cuff(placement, sleeve.start_cm),
+        )
+        return capsules, np.asarray(to_rest, np.float32), segments
+
+    def _cuff(self, placement: _Placement, start_cm: float) -> Cuff:
+        arm, offset = placement.posed.rotations[FOREARM], placement.posed.shifts[FOREARM]
+        point = placement.points(-start_cm * arm[:, 1] + offset)
+        return Cuff(to_tensor(point, self._device), to_tensor(placement.direction(arm[:, 1]), self._device))
 
     def _see(
-        self, capsules: Capsules, to_rest: Array, posed: PosedHand, turn: Array, shift: Array, px_per_cm: float
-    ) -> tuple[Layer, Array]:
+        self, placement: _Placement, capsules: Capsules, to_rest: Array, segments: NDArray[np.intp]
+    ) -> tuple[Layer, Array, Array]:
+        """The hand's layer, and (h, w) depth and segment of the surface in each of its pixels."""
         import torch
 
         left, top, right, bottom = capsules.window(self._frame_size)
         if left >= right or top >= bottom:
-            return _empty_layer(), np.zeros((0, 0), np.float32)
-        size = (bottom - top, right - left)
+            nothing = np.zeros((0, 0), np.float32)
+            return Layer((0, 0), np.zeros((0, 0, 3), np.float32), np.zeros((2, 0, 0), np.float32)), nothing, nothing
+        near, wide = _NEAR_GAP_CM * placement.px_per_cm, _WIDE_GAP_CM * placement.px_per_cm
         with torch.inference_mode():
-            hits = march(capsules, (left, top, right, bottom))
-            sample = capsules.sample(hits.points)
-            colour, rest = shade(
-                hits.points,
-                sample,
-                capsules,
-                to_tensor(to_rest, self._device),
-                self._skin,
-                self._volume,
-                self._look,
-                self._light,
-                px_per_cm,
-            )
-            wrist, normal = self._wrist_plane(posed, turn, shift, px_per_cm)
-            beyond = (hits.points - wrist) @ normal > 0.0
-            digits = sample.weights[:, self._digit_capsules()].sum(1) > 0.5
-            is_hand = ((beyond | digits) & ~sample.on_sleeve).to(hits.coverage.dtype)
-            at = hits.rows * size[1] + hits.columns
-            planes = torch.zeros((size[0] * size[1], 6), device=self._device)
-            planes[:, 5] = float("inf")
-            cover = hits.coverage[:, None]
-            values = torch.cat(
-                [colour * cover, cover * is_hand[:, None], cover * (1 - is_hand[:, None]), hits.points[:, 2:]], 1
-            )
-            planes[at] = values
-        image = planes.cpu().numpy().reshape(*size, 6)
+            maps = to_tensor(to_rest, self._device)
+            of_capsule = to_tensor(segments.astype(np.float32), self._device)
+            planes = torch.zeros(((bottom - top) * (right - left), 7), device=self._device)
+            surface = see_surface(capsules, maps, (left, top, right, bottom), near, wide)
+            colour = shade(surface, self._skin, self._volume, self._look, self._light)
+            segment, cover = of_capsule[surface.capsule], surface.coverage[:, None]
+            hand = self._beyond_wrist(placement, surface, segment)[:, None] * cover
+            at = surface.rows * (right - left) + surface.columns
+            planes[at] = torch.cat([colour * cover, hand, cover - hand, surface.points[:, 2:], segment[:, None]], 1)
+        image = planes.cpu().numpy().reshape(bottom - top, right - left, 7)
         parts = np.ascontiguousarray(image[..., 3:5].transpose(2, 0, 1))
-        return Layer((left, top), np.ascontiguousarray(image[..., :3]), parts), np.ascontiguousarray(image[..., 5])
+        return Layer((left, top), np.ascontiguousarray(image[..., :3]), parts), image[..., 5], image[..., 6]
 
-    def _digit_capsules(self) -> list[int]:
-        return [k for k, segment in enumerate(self._shape.end_segments[0]) if segment not in (0, FOREARM)]
+    def _beyond_wrist(self, placement: _Placement, surface: Surface, segment: torch.Tensor) -> torch.Tensor:
+        """(N,) 1.0 on the hand, 0.0 on forearm and sleeve.
 
-    def _wrist_plane(
-        self, posed: PosedHand, turn: Array, shift: Array, px_per_cm: float
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Point and normal of the plane that halves the angle between hand and forearm; the hand lies before it."""
+        The border is the plane through the wrist that halves the angle between hand and forearm; digits belong to the
+        hand wherever they bend to.
+        """
         up = np.array([0, 1, 0], np.float32)
-        between = up + posed.rotations[FOREARM] @ up
-        between = turn @ (between / np.linalg.norm(between)) / np.float32(px_per_cm)
-        return to_tensor(shift, self._device), to_tensor(between, self._device)
+        between = placement.direction(up + placement.posed.rotations[FOREARM] @ up)
+        offset = surface.points - to_tensor(placement.shift, self._device)
+        beyond = (offset @ to_tensor(between, self._device) > 0) | ((segment > PALM) & (segment < FOREARM))
+        return (beyond & ~surface.on_sleeve).to(offset.dtype)
 
-
-def _empty_layer() -> Layer:
-    return Layer((0, 0), np.zeros((0, 0, 3), np.float32), np.zeros((2, 0, 0), np.float32))
+    def _unhidden(
+        self, landmarks: Array, origin: tuple[int, int], depth: Array, segment: Array, px_per_cm: float
+    ) -> NDArray[np.bool_]:
+        columns = np.floor(landmarks[:, 0]).astype(int) - origin[0]
+        rows = np.floor(landmarks[:, 1]).astype(int) - origin[1]
+        inside = (columns >= 0) & (columns < depth.shape[1]) & (rows >= 0) & (rows < depth.shape[0])
+        own = np.zeros(21, np.bool_)
+        seen = segment[rows[inside], columns[inside]]
+        own[inside] = (seen == self._shape.joint_segments[:, inside]).any(axis=0)
+        thickness = landmarks[inside, 2] - depth[rows[inside], columns[inside]]
+        own[inside] &= thickness < _THICKEST * self._shape.radii[inside] * px_per_cm
+        return own

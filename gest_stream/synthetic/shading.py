@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from gest_stream.synthetic.appearance import Array, Light, Look
+from gest_stream.synthetic.appearance import Array, Light, Look, Sleeve
+from gest_stream.synthetic.capsules import to_tensor
+from gest_stream.synthetic.march import Surface
 from gest_stream.synthetic.skeleton import HandShape
-from gest_stream.synthetic.surface import Capsules, Sample, to_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -79,12 +80,12 @@ def _lines(rest: torch.Tensor, skin: SkinMap) -> tuple[torch.Tensor, torch.Tenso
     """(N,) strength of the fine lines across the joints and of the wide knuckle folds."""
     import torch
 
-    offset = rest[:, None] - skin.crease_points
-    along = (offset * skin.crease_axes).sum(2)
-    beside = (offset * offset).sum(2) - along * along
+    along = rest @ skin.crease_axes.T - (skin.crease_points * skin.crease_axes).sum(1)
+    away = (rest * rest).sum(1, keepdim=True) - 2.0 * (rest @ skin.crease_points.T) + (skin.crease_points**2).sum(1)
+    beside = away - along * along
     near = (beside < skin.crease_reach**2).to(rest.dtype)
-    fine = (torch.exp(-((along / 0.07) ** 2)) * near).sum(1)
-    fold = (torch.exp(-((along / 0.32) ** 2)) * near * (0.55 + 0.45 * torch.cos(along * 38.0))).sum(1)
+    fine = (torch.exp(-((along / 0.07) ** 2).clamp(max=20.0)) * near).sum(1)
+    fold = (torch.exp(-((along / 0.32) ** 2).clamp(max=20.0)) * near * (0.55 + 0.45 * torch.cos(along * 38.0))).sum(1)
     return fine.clamp(max=1.0), fold.clamp(max=1.0)
 
 
@@ -96,7 +97,7 @@ def _palm_line(rest: torch.Tensor, skin: SkinMap) -> torch.Tensor:
     offset, axis = rest[:, None, :2] - a, b - a
     share = ((offset * axis).sum(2) / (axis * axis).sum(1)).clamp(0.0, 1.0)
     square = ((offset - share[..., None] * axis) ** 2).sum(2).amin(1)
-    return torch.exp(-square / 0.0075)
+    return torch.exp(-(square / 0.0075).clamp(max=20.0))
 
 
 def _nails(rest: torch.Tensor, facing: torch.Tensor, skin: SkinMap) -> torch.Tensor:
@@ -134,80 +135,83 @@ def _albedo(
     back, palm = to_tensor(look.back, device), to_tensor(look.palm, device)
     palmar = torch.sigmoid(rest_normal[:, 2] * 7.0)[:, None]
     colour = back + (palm - back) * palmar
-    fine, fold = _lines(rest, skin)
-    flat = _palm_line(rest, skin) * (palmar[:, 0] > 0.5) * (rest[:, 2] > 0.2)
-    dark = look.creases * (palmar[:, 0] * 0.42 * torch.maximum(fine, flat) + (1 - palmar[:, 0]) * 0.24 * fold)
-    blood = to_tensor(np.array([1.04, 0.82, 0.80], np.float32), device)
-    tips = torch.exp(-((rest[:, None] - skin.nail_points) ** 2).sum(2).amin(1) / 1.6)
-    ruddy = (0.75 * tips + 0.5 * dark).clamp(max=1.0)[:, None]
-    colour = colour * (1.0 - dark[:, None]) * (1.0 + ruddy * (blood - 1.0)) * (1.0 + 0.05 * grain[:, None])
-    nail = _nails(rest, rest_normal[:, 2], skin)
-    colour = colour + (to_tensor(look.nail, device) - colour) * (0.85 * nail[:, None])
+    nail = torch.zeros_like(grain)
+    detailed = rest[:, 1] > -0.8
+    colour[detailed], nail[detailed] = _detail(
+        colour[detailed], rest[detailed], palmar[detailed, 0], rest_normal[detailed, 2], skin, look
+    )
+    colour = colour * (1.0 + 0.05 * grain[:, None])
     return colour, nail
 
 
-def shade(
-    points: torch.Tensor,
-    sample: Sample,
-    capsules: Capsules,
-    to_rest: torch.Tensor,
+def _detail(
+    colour: torch.Tensor,
+    rest: torch.Tensor,
+    palmar: torch.Tensor,
+    facing: torch.Tensor,
     skin: SkinMap,
-    volume: torch.Tensor,
     look: Look,
-    light: Light,
-    px_per_cm: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
+    """Add lines, knuckles, fingertips and nails; the (N, 3) albedo and (N,) share of nail."""
+    import torch
+
+    device = str(rest.device)
+    fine, fold = _lines(rest, skin)
+    flat = _palm_line(rest, skin) * (palmar > 0.5) * (rest[:, 2] > 0.2)
+    dark = look.creases * (palmar * 0.42 * torch.maximum(fine, flat) + (1 - palmar) * 0.24 * fold)
+    blood = to_tensor(np.array([1.04, 0.82, 0.80], np.float32), device)
+    tips = torch.exp(-((rest[:, None] - skin.nail_points) ** 2).sum(2).amin(1) / 1.6)
+    ruddy = (0.75 * tips + 0.5 * dark).clamp(max=1.0)[:, None]
+    colour = colour * (1.0 - dark[:, None]) * (1.0 + ruddy * (blood - 1.0))
+    nail = _nails(rest, facing, skin)
+    return colour + (to_tensor(look.nail, device) - colour) * (0.85 * nail[:, None]), nail
+
+
+def shade(surface: Surface, skin: SkinMap, volume: torch.Tensor, look: Look, light: Light) -> torch.Tensor:
     """Light the surface.
 
     Args:
-        points: (N, 3) on the surface, scene space.
-        sample: What the capsules say there.
-        capsules: For the shade that parts of the hand throw on each other.
-        to_rest: (K, 3, 4) affine map of each capsule from the scene to rest space.
+        surface: What is seen of the hand.
         skin: Of this hand.
         volume: `texture_tensor` of the look.
         look: Of this hand.
         light: Of the clip.
-        px_per_cm: Scale of the hand.
 
     Returns:
-        (N, 3) sRGB 0 to 255, and (N, 3) the points in rest space, centimetres.
+        (N, 3) sRGB 0 to 255.
     """
     import torch
 
-    device = str(points.device)
-    blend = (sample.weights @ to_rest.reshape(-1, 12)).reshape(-1, 3, 4)
-    rest = (blend[:, :, :3] @ points[:, :, None])[:, :, 0] + blend[:, :, 3]
-    rest_normal = torch.nn.functional.normalize((blend[:, :, :3] @ sample.normals[:, :, None])[:, :, 0], dim=1)
+    normals, device = surface.normals, str(surface.points.device)
+    turn = surface.to_rest[:, :, :3]
+    rest = (turn * surface.points[:, None]).sum(2) + surface.to_rest[:, :, 3]
+    rest_normal = torch.nn.functional.normalize((turn * normals[:, None]).sum(2), dim=1)
     grain = _texture(rest, volume)
     colour, nail = _albedo(rest, rest_normal, skin, look, grain)
     if look.sleeve is not None:
-        colour = torch.where(sample.on_sleeve[:, None], _cloth(rest, look, grain, device), colour)
-    skinny = (~sample.on_sleeve).to(points.dtype)
-    normals = sample.normals
-    near = (capsules.distance(points + normals * (0.45 * px_per_cm)) / (0.45 * px_per_cm)).clamp(0.0, 1.0)
-    wide = (capsules.distance(points + normals * (1.6 * px_per_cm)) / (1.6 * px_per_cm)).clamp(0.0, 1.0)
-    open_sky = (0.25 + 0.75 * near) * (0.35 + 0.65 * wide)
+        colour = torch.where(surface.on_sleeve[:, None], _cloth(rest, look.sleeve, grain), colour)
+    skinny = (~surface.on_sleeve).to(rest.dtype)
+    near, wide = surface.near_gap, surface.wide_gap
     towards = normals @ to_tensor(light.direction, device)
     # light enters skin and leaves beside: red wraps furthest around the terminator
     wrap = to_tensor(np.array([0.42, 0.24, 0.18], np.float32), device) * skinny[:, None]
     diffuse = ((towards[:, None] + wrap) / (1.0 + wrap)).clamp(min=0.0)
     shadow = (0.4 + 0.6 * near) * (0.55 + 0.45 * wide)
-    sky = 0.75 - 0.25 * normals[:, 1]
+    sky = (0.25 + 0.75 * near) * (0.35 + 0.65 * wide) * (0.75 - 0.25 * normals[:, 1])
     received = to_tensor(light.key, device) * diffuse * shadow[:, None]
-    received = received + to_tensor(light.ambient, device) * (open_sky * sky)[:, None]
+    received = received + to_tensor(light.ambient, device) * sky[:, None]
     half = light.direction + np.array([0.0, 0.0, -1.0], np.float32)
     glint = (normals @ to_tensor(half / np.linalg.norm(half), device)).clamp(min=0.0)
     gloss = skinny * (look.gloss * glint**18 + (0.22 * glint**60) * nail) * (1.0 + 0.35 * grain) * shadow
     lit = colour * received + gloss[:, None].clamp(min=0.0)
-    return 255.0 * lit.clamp(1e-5, 1.0) ** (1 / 2.2), rest
+    return 255.0 * lit.clamp(1e-5, 1.0) ** (1 / 2.2)
 
 
-def _cloth(rest: torch.Tensor, look: Look, grain: torch.Tensor, device: str) -> torch.Tensor:
+def _cloth(rest: torch.Tensor, sleeve: Sleeve, grain: torch.Tensor) -> torch.Tensor:
+    """(N, 3) albedo of the sleeve."""
     import torch
 
-    sleeve = look.sleeve
-    assert sleeve is not None
+    device = str(rest.device)
     colour = to_tensor(sleeve.colour, device).expand(rest.shape[0], 3)
     if sleeve.stripe_cm:
         striped = torch.remainder(rest[:, 1] / sleeve.stripe_cm, 2.0) < 1.0

@@ -40,7 +40,7 @@ class HandShape:
 
     Args:
         joints: (21, 3) float32, landmarks at rest.
-        joint_segments: (21,) segment that carries each landmark.
+        joint_segments: (2, 21) segments that meet at each landmark; the first carries it.
         radii: (21,) float32 radius of the flesh around each landmark.
         ends: (2, K, 3) float32, both ends of each capsule at rest.
         end_segments: (2, K) segment that carries each end.
@@ -91,16 +91,16 @@ def make_shape(rng: np.random.Generator) -> HandShape:
     joints, axes = _rest_joints(lengths, rng.uniform(0.94, 1.03))
     thickness = rng.uniform(0.92, 1.06)
     radii = np.concatenate([[1.8], _THUMB_RADII, _FINGER_RADII.ravel()]) * thickness
-    segments = np.array(
-        [PALM, PALM, *range(13, 16), *(s for f in range(4) for s in (PALM, *range(1 + 3 * f, 4 + 3 * f)))]
-    )
+    firsts = (THUMB, 1, 4, 7, 10)
+    carriers = [PALM, *(s for first in firsts for s in (PALM, first, first + 1, first + 2))]
+    others = [FOREARM, *(s for first in firsts for s in (first, first + 1, first + 2, first + 2))]
     capsules = [*_digits(joints, radii), *_palm(joints, thickness), *_forearm(thickness)]
     ends = np.array([[c[0] for c in capsules], [c[1] for c in capsules]], np.float32)
     end_radii = np.array([[c[2] for c in capsules], [c[3] for c in capsules]], np.float32)
     end_segments = np.array([[c[4] for c in capsules], [c[5] for c in capsules]])
     return HandShape(
         joints.astype(np.float32),
-        segments,
+        np.array([carriers, others]),
         radii.astype(np.float32),
         ends,
         end_segments,
@@ -171,7 +171,7 @@ class PosedHand:
     def carry(self, points: Array, segments: NDArray[np.intp]) -> Array:
         """Move rest points (N, 3) with their segments (N,)."""
         moved = np.einsum("nij,nj->ni", self.rotations[segments], points) + self.shifts[segments]
-        return moved.astype(np.float32)
+        return np.asarray(moved, np.float32)
 
 
 def pose_hand(shape: HandShape, pose: HandPose) -> PosedHand:
