@@ -4,13 +4,12 @@ import asyncio
 import threading
 from pathlib import Path
 
-import av
-
 from gest_stream.config import TrackerConfig
 from gest_stream.pipeline import Pipeline, RunStats
 from gest_stream.sources.file import FileSource
 from gest_stream.testing import RecordingSink, ScriptedDetector, ScriptedSegmenter, make_landmarks
 from gest_stream.tracking.tracker import TrackerCore
+from tests.media import Clip, make_clip
 
 FRAMES, RATE = 45, 30
 PERIOD_MS = 1000 / RATE
@@ -19,17 +18,8 @@ SCHEDULING_MS = 50.0
 """What a loaded machine may add; a queue of frames would add a period for each."""
 
 
-def make_clip(path: Path) -> None:
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("libx264", rate=RATE)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for _ in range(FRAMES):
-            out.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
-        out.mux(stream.encode())
-
-
 def test_a_slow_tracker_on_a_live_source_sees_fresh_frames_and_counts_the_rest(tmp_path: Path) -> None:
-    make_clip(tmp_path / "clip.mp4")
+    make_clip(tmp_path / "clip.mp4", Clip(frames=FRAMES))
     never = threading.Event()
 
     def take_long(seq: int) -> None:

@@ -28,6 +28,7 @@ from gest_stream.errors import (
 from gest_stream.interfaces import HandDetector
 from gest_stream.testing import ScriptedDetector, make_landmarks
 from gest_stream.types import HandLandmarks
+from tests.media import Clip, make_clip
 
 FRAMES = 12
 SIZE = (160, 120)
@@ -41,14 +42,7 @@ def script(seq: int) -> Sequence[HandLandmarks]:
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    path = tmp_path / "clip.mp4"
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("libx264", rate=30)
-        stream.width, stream.height = SIZE
-        stream.pix_fmt = "yuv420p"
-        for _ in range(FRAMES):
-            out.mux(stream.encode(av.VideoFrame(*SIZE, "yuv420p")))
-        out.mux(stream.encode())
+    path: Path = make_clip(tmp_path / "clip.mp4", Clip(size=SIZE, frames=FRAMES))
     return path
 
 
