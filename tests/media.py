@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.stream import Disposition
 from numpy.typing import NDArray
 
 QUADRANTS = ((220, 40, 40), (40, 200, 60), (50, 60, 210), (235, 235, 235))
@@ -112,10 +113,20 @@ def make_clip(target: Any, clip: Clip | None = None, format: str | None = None) 
     return target
 
 
-def make_audio(path: Path, seconds: float = 0.5) -> Path:
-    """Write a file that holds a tone and no video."""
-    with av.open(str(path), "w") as out:
-        _add_tone(out, out.add_stream("aac", rate=48_000), seconds)
+def make_audio(path: Path, seconds: float = 0.5, cover: NDArray[np.uint8] | None = None) -> Path:
+    """Write a file that holds a tone and no video, but maybe a cover picture."""
+    with av.open(str(path), "w", format="mp4") as out:
+        sound = out.add_stream("aac", rate=48_000)
+        if cover is not None:
+            picture: Any = out.add_stream("mjpeg", rate=1)
+            picture.height, picture.width = cover.shape[:2]
+            picture.pix_fmt = "yuvj420p"
+            picture.disposition = Disposition.attached_pic
+            frame = av.VideoFrame.from_ndarray(cover, format="rgb24")
+            frame.pts = 0
+            out.mux(picture.encode(frame))
+            out.mux(picture.encode(None))
+        _add_tone(out, sound, seconds)
     return path
 
 

@@ -64,20 +64,22 @@ class ContainerSource(ThreadedSource):
         return self._decoder.info(self._realtime)
 
     def _frames(self) -> Iterator[Frame]:
-        assert self._decoder is not None
+        decoder = self._decoder
+        assert decoder is not None
         self._tap.release()
-        frames = self._decoder.frames()
+        frames = decoder.frames()
         try:
             yield from paced(frames, self._clock, self._wait) if self._realtime else frames
         except SourceLostError as exc:
             if not self._stopping.is_set():
                 _LOG.warning("%s; what could be decoded was delivered", exc)
             return
-        self._decoder.warn_if_short()
+        decoder.warn_if_short()
 
     def _close(self) -> None:
         if self._container is not None:
             self._container.close()
+        self._container = self._decoder = None
 
 
 def paced(frames: Iterator[Frame], clock: Callable[[], int], wait: Callable[[float], object]) -> Iterator[Frame]:

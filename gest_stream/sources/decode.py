@@ -24,8 +24,8 @@ _LOG = logging.getLogger(__name__)
 _SHORT_BY_S = 1
 
 
-def reason(exc: FFmpegError) -> str:
-    """FFmpeg's own words for an error, without the address it concerns (which may hold a password)."""
+def reason(exc: FFmpegError | OSError) -> str:
+    """The words of an error itself, without the address it concerns (which may hold a password)."""
     return exc.strerror or type(exc).__name__
 
 
@@ -69,6 +69,8 @@ def open_container(
         # The error and its traceback would print the address as it was given, with the password in it.
         exc.args = (*exc.args[:2], shown, *exc.args[3:])
         raise SourceOpenError(f"{shown}: {explain(exc)}") from exc
+    except OSError as exc:  # a file object's own, passed through by PyAV
+        raise SourceOpenError(f"{shown}: cannot be read: {reason(exc)}") from exc
     return container
 
 
@@ -155,14 +157,9 @@ class Decoder:
         promised = ((self._stream.start_time or 0) + self._stream.duration) * self._time_base
         return float(promised - self._end)
 
-    @property
-    def is_short(self) -> bool:
-        """Whether more than a second of it was missing."""
-        return self.missing_s > _SHORT_BY_S
-
     def warn_if_short(self) -> None:
         """Say so where the index promises more than there was: the file was cut off."""
-        if self.is_short:
+        if self.missing_s > _SHORT_BY_S:
             _LOG.warning(
                 "%s: the video ends %.1f s before the end its index promises; the file is cut off, copy it again",
                 self._name,
@@ -173,12 +170,12 @@ class Decoder:
         import av
 
         wanted = [self._stream] if self._sound is None else [self._stream, self._sound]
-        failure: av.FFmpegError | None = None
+        failure: av.FFmpegError | OSError | None = None
         packets = self._container.demux(wanted)
         while True:
             try:
                 packet = next(packets, None)
-            except av.FFmpegError as exc:
+            except (av.FFmpegError, OSError) as exc:  # OSError: a file object's own, passed through by PyAV
                 failure, packet = exc, None
             if packet is None:
                 break
@@ -248,6 +245,6 @@ def _video_stream(container: InputContainer, name: str) -> VideoStream:
         if chosen.codec_context is None:
             raise SourceOpenError(f"{name}: FFmpeg has no decoder for its video; convert it to H.264 first")
         return chosen
-    kinds = sorted({s.type for s in container.streams})
+    kinds = dict.fromkeys("a cover picture" if s.type == "video" else s.type for s in container.streams)
     held = f"only {' and '.join(kinds)}" if kinds else "no stream at all"
     raise SourceOpenError(f"{name}: holds no video, {held}; pass a file with a picture track")

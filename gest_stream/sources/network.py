@@ -95,7 +95,8 @@ class NetworkSource(ThreadedSource):
             why = "the stream ended"
             try:
                 yield from self._decoder.frames()
-                if self._clip and not self._decoder.is_short:
+                if self._clip:
+                    self._decoder.warn_if_short()
                     return
             except SourceLostError as exc:
                 why = str(exc).removeprefix(f"{self._name}: ")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gest_stream.types import Frame
 
 _LOG = logging.getLogger(__name__)
-_DISCONTINUITY_S = 1
+DISCONTINUITY_S = 1
 _FALLBACK_RATE = Fraction(30)
 
 
@@ -51,7 +51,7 @@ class Timeline:
         self._name = name
         self._time_base = time_base
         self._step = max(1, round(1 / ((rate or _FALLBACK_RATE) * time_base)))
-        self._gap = max(1, round(_DISCONTINUITY_S / time_base))
+        self._gap = max(1, round(DISCONTINUITY_S / time_base))
         self._shift = 0
         self._last: int | None = None
         self._size: tuple[int, int] | None = None

@@ -8,7 +8,7 @@ import pytest
 
 from gest_stream.errors import SourceOpenError
 from gest_stream.sources.file import FileSource
-from tests.media import Clip, make_audio, make_clip, truncated
+from tests.media import Clip, make_audio, make_clip, quadrants, truncated
 from tests.sources.running import open_error, read_all
 
 
@@ -75,6 +75,11 @@ def test_an_mp4_without_its_index_says_that_it_was_cut_off(tmp_path: Path) -> No
 def test_an_audio_file_says_that_it_holds_no_video(tmp_path: Path) -> None:
     path = make_audio(tmp_path / "song.m4a")
     assert open_error(FileSource(path)) == f"{path}: holds no video, only audio; pass a file with a picture track"
+
+
+def test_a_song_with_a_cover_picture_holds_no_video(tmp_path: Path) -> None:
+    path = make_audio(tmp_path / "song.m4a", cover=quadrants())
+    assert open_error(FileSource(path)).startswith(f"{path}: holds no video, only audio and a cover picture; ")
 
 
 def test_a_video_without_frames_says_so(long_clip: Path, tmp_path: Path) -> None:

@@ -188,6 +188,25 @@ def test_audio_packets_are_passed_on_byte_for_byte(tmp_path: Path, name: str, co
     asyncio.run(run())
 
 
+def test_audio_moves_with_the_pictures_where_the_clock_starts_again(tmp_path: Path) -> None:
+    part = make_clip(tmp_path / "part.ts", Clip(frames=60, audio="aac"))
+    path = tmp_path / "twice.ts"
+    path.write_bytes(part.read_bytes() * 2)
+
+    async def run() -> None:
+        async with FileSource(path) as source:
+            assert source.audio is not None
+            reader = source.audio.reader()
+            seconds = [frame.time_s async for frame in source]
+            sound = [float(p.dts * source.audio.format.time_base) for p in reader.take()]
+            assert len(seconds) == 120
+            assert all(b - a == pytest.approx(1 / 30, abs=1e-3) for a, b in zip(seconds, seconds[1:], strict=False))
+            assert sound[-1] == pytest.approx(seconds[-1], abs=0.2)
+            assert all(a < b for a, b in zip(sound, sound[1:], strict=False))
+
+    asyncio.run(run())
+
+
 def test_a_silent_file_has_no_audio(tmp_path: Path) -> None:
     source = FileSource(make_clip(tmp_path / "clip.mp4"))
     read_all(source)

@@ -75,8 +75,8 @@ def test_other_and_hidden_files_are_ignored(tmp_path: Path) -> None:
 
 
 def test_a_percent_sign_in_a_name_is_no_pattern(tmp_path: Path) -> None:
-    folder_of(tmp_path, ["frame%03d.png"])
-    assert len(read_all(ImagesSource(tmp_path))) == 1
+    folder = folder_of(tmp_path, ["f%03d.png", "f000.png", "f001.png"])
+    assert {number_of(frame.image) for frame in read_all(ImagesSource(folder))} == {0, 1, 2}
 
 
 def test_realtime_releases_images_at_their_rate(tmp_path: Path) -> None:

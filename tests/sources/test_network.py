@@ -185,6 +185,18 @@ def test_a_stream_without_length_is_live_and_connected_again_when_it_ends(transp
     assert "and not back after" in str(caught.value)
 
 
+@pytest.mark.parametrize(("live", "threads"), [(False, "AUTO"), (True, "SLICE")])
+def test_only_a_clip_is_decoded_with_frame_threads_that_add_delay(
+    clip: bytes, transport: bytes, live: bool, threads: str
+) -> None:
+    with serving(endless(transport) if live else whole(clip)) as (address, _):
+        source = NetworkSource(f"{address}/x", config=QUICK)
+        source._open()
+        assert source._container is not None
+        assert source._container.streams.video[0].thread_type.name == threads
+        source._close()
+
+
 def test_a_live_stream_holds_only_its_newest_frame(transport: bytes) -> None:
     with serving(endless(transport), refusing(503)) as (address, _):
         source = NetworkSource(f"{address}/live", config=QUICK)

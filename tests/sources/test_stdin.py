@@ -1,5 +1,6 @@
 import asyncio
 import io
+import logging
 import os
 import sys
 from fractions import Fraction
@@ -56,6 +57,35 @@ def test_realtime_plays_a_pipe_at_its_own_speed() -> None:
     read_all(source)
     assert source.info.live
     assert sum(time.waits_s) == pytest.approx(0.3, abs=1e-3)
+
+
+class BreakingFile(io.BytesIO):
+    """A pipe whose other end fails after its last byte."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if not data:
+            raise ConnectionResetError(104, "Connection reset by peer")
+        return data
+
+
+def test_a_pipe_that_breaks_gives_all_that_came_and_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    # B-frames keep the decoder some frames behind what it was given.
+    images = [np.random.default_rng(i).integers(0, 256, (48, 64, 3), np.uint8) for i in range(100)]
+    options = (("qp", "4"), ("g", "10"), ("bf", "3"), ("b-adapt", "0"))
+    data = piped("matroska", Clip(frames=100, images=images, options=options))
+    assert len(data) > 1 << 19  # more than is read to open it
+    with caplog.at_level(logging.WARNING):
+        frames = read_all(StdinSource(BreakingFile(data)))
+    assert [frame.seq for frame in frames] == list(range(100))
+    assert [record.getMessage() for record in caplog.records] == [
+        "standard input: reading failed: Connection reset by peer; what could be decoded was delivered"
+    ]
+
+
+def test_a_pipe_that_breaks_at_once_says_why() -> None:
+    message = open_error(StdinSource(BreakingFile(b"RIFF")))
+    assert message == "standard input: cannot be read: Connection reset by peer"
 
 
 def test_an_empty_pipe_says_what_to_do() -> None:
