@@ -1,0 +1,83 @@
+"""Draws the README's pictures from the rendered demo clip: `python -m benchmarks.pictures`."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+import gest_stream as gs
+from benchmarks.report import ROOT
+from gest_stream.synthetic import preset, render_clip
+
+PICTURES = ROOT / "benchmarks" / "pictures"
+EFFECT_FRAME = 3
+TILE = (400, 300)
+QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 85]
+
+Picture = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+def tile(picture: Picture, caption: str = "") -> Picture:
+    """A small copy with a caption in its corner."""
+    small = np.ascontiguousarray(cv2.resize(picture, TILE, interpolation=cv2.INTER_AREA), np.uint8)
+    if caption:
+        cv2.rectangle(small, (0, TILE[1] - 24), (110, TILE[1]), (0, 0, 0), -1)
+        cv2.putText(small, caption, (6, TILE[1] - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+    return small
+
+
+def on_chequers(rgba: Picture) -> Picture:
+    """What is transparent shows a chequered ground."""
+    rows, columns = np.mgrid[0 : rgba.shape[0], 0 : rgba.shape[1]] // 20
+    ground = np.where((rows + columns) % 2 == 0, 255, 205)[..., None]
+    alpha = rgba[..., 3:] / 255.0
+    return np.asarray(rgba[..., :3] * alpha + ground * (1 - alpha), np.uint8)
+
+
+def striped_wall(path: Path, size: tuple[int, int]) -> None:
+    """A background to put hands on."""
+    wall = np.full((size[1], size[0], 3), (210, 190, 120), np.uint8)
+    for x in range(0, size[0] + 200, 60):
+        cv2.line(wall, (x, 0), (x - 200, size[1]), (190, 150, 90), 12)
+    cv2.imwrite(str(path), wall)
+
+
+def effects(result: gs.FrameResult, wall: Path) -> list[Picture]:
+    """The frame with every effect."""
+    tiles = []
+    for kind in gs.EffectKind:
+        config = gs.EffectConfig(kind=kind, background=wall if kind is gs.EffectKind.REPLACE else None)
+        picture = gs.Renderer(config).render(result)
+        tiles.append(tile(on_chequers(picture) if picture.shape[2] == 4 else picture, str(kind)))
+    return tiles
+
+
+def write_sheet(name: str, tiles: list[Picture], columns: int) -> None:
+    """Tiles in rows, as a JPEG."""
+    rows = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
+    cv2.imwrite(str(PICTURES / name), np.vstack(rows)[..., ::-1], QUALITY)
+
+
+def main() -> None:
+    """Track the clip and draw."""
+    clip, overlay, masked = preset("demo"), gs.Renderer(gs.EffectConfig()), []
+    shown = {round(k * (clip.frames - 1) / 11) for k in range(12)}
+    PICTURES.mkdir(exist_ok=True)
+    with gs.HandTracker() as tracker, tempfile.TemporaryDirectory() as folder:
+        wall = Path(folder) / "wall.png"
+        striped_wall(wall, clip.size)
+        for rendered in render_clip(clip):
+            result = tracker.step(rendered.frame)
+            if result.frame.seq in shown:
+                masked.append(tile(overlay.render(result)))
+            if result.frame.seq == EFFECT_FRAME:
+                write_sheet("effects.jpg", effects(result, wall), 3)
+    write_sheet("masked.jpg", masked, 4)
+
+
+if __name__ == "__main__":
+    main()
