@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import numpy as np
 
 import gest_stream as gs
 from benchmarks.report import ROOT
-from gest_stream.synthetic import preset, render_clip
+from gest_stream.synthetic import preset
+from gest_stream.synthetic.workers import render_in_processes
 
 PICTURES = ROOT / "benchmarks" / "pictures"
 EFFECT_FRAME = 3
@@ -70,7 +72,7 @@ def main() -> None:
     with gs.HandTracker() as tracker, tempfile.TemporaryDirectory() as folder:
         wall = Path(folder) / "wall.png"
         striped_wall(wall, clip.size)
-        for rendered in render_clip(clip):
+        for rendered in render_in_processes(clip, os.cpu_count() or 1):
             result = tracker.step(rendered.frame)
             if result.frame.seq in shown:
                 masked.append(tile(overlay.render(result)))

@@ -11,6 +11,7 @@ share of the error from the detector's.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,8 @@ from gest_stream.build import HandTracker
 from gest_stream.config import LightConfig, PipelineConfig, SegmenterKind
 from gest_stream.metrics import StageTimer
 from gest_stream.models.light import LightSegmenter
-from gest_stream.synthetic import HandTruth, SyntheticFrame, preset, render_clip
+from gest_stream.synthetic import HandTruth, SyntheticFrame, preset
+from gest_stream.synthetic.workers import render_in_processes
 from gest_stream.types import FrameResult, HandMask, Observation, Track
 
 MIN_SHOWN = 0.1
@@ -176,7 +178,7 @@ def main() -> None:
         config = replace(config, frames=args.frames)
     if args.seed is not None:
         config = replace(config, seed=args.seed, tones=())
-    clip = list(render_clip(config))
+    clip = list(render_in_processes(config, os.cpu_count() or 1))
     with HandTracker(PipelineConfig(segmenter=SegmenterKind.LIGHT)) as tracker:
         results = [tracker.step(rendered.frame) for rendered in clip]
     if args.sheet is not None:
