@@ -6,7 +6,7 @@ import sys
 COMMANDS = (
     ["benchmarks.quality"],
     ["benchmarks.end_to_end"],
-    ["benchmarks.soak", "--frames", "9000"],
+    ["benchmarks.soak", "--frames", "9000", "--json", "benchmarks/results/soak_quick.json"],
 )
 
 for command in COMMANDS:

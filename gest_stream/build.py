@@ -140,7 +140,7 @@ class Pipeline(pipeline.Pipeline):
         if isinstance(source, str | Path):
             from gest_stream.sources.open import open_source
 
-            source = open_source(str(source), realtime=realtime)
+            source = open_source(str(source), realtime=realtime, config=config.source)
         return cls(source, lambda: tracker or HandTracker(config), sinks, config.buffer)
 
 

@@ -135,7 +135,7 @@ def run(
         from gest_stream.sinks.window import WindowSink
 
         sinks.append(WindowSink(Renderer(settings.effect).render, on_close=lambda: [stop() for stop in stops]))
-    opened = open_source(source, realtime=realtime, size=size, rate=rate)
+    opened = open_source(source, realtime=realtime, size=size, rate=rate, config=settings.source)
     run_session(opened, settings, sinks, outputs, Verbosity(quiet, json), stops.append)
 
 
