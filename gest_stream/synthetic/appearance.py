@@ -21,7 +21,8 @@ MONK_TONES: Final = np.array(
 )
 """The ten tones of the Monk Skin Tone Scale (Ellis Monk, 2023, CC BY), sRGB 0 to 255."""
 
-_WARMTH = np.array([1.06, 0.97, 0.90], np.float32)  # hands are ruddier than the faces the scale was made for
+# Hands are ruddier than the faces the scale was made for, and its last tones are nearly grey.
+_WARMTH = np.array([[1.06, 0.97, 0.90], [1.35, 0.97, 0.78]], np.float32)
 
 
 def linear(srgb: Array) -> Array:
@@ -33,7 +34,8 @@ def skin_tone(tone: float) -> Array:
     """(3,) linear albedo of a tone between 1 (lightest) and 10 (darkest) of the Monk scale."""
     at = np.clip(tone, 1.0, 10.0) - 1.0
     mixed = [np.interp(at, np.arange(10), linear(MONK_TONES[:, c])) for c in range(3)]
-    return np.asarray(np.array(mixed, np.float32) * _WARMTH, np.float32)
+    warmth = _WARMTH[0] + (_WARMTH[1] - _WARMTH[0]) * np.clip((at - 4.0) / 5.0, 0.0, 1.0)
+    return np.asarray(np.array(mixed) * warmth, np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,13 +100,14 @@ class Light:
 def make_look(rng: np.random.Generator, tone: float) -> Look:
     """Skin of the given Monk tone with everything else drawn from `rng`."""
     back = skin_tone(tone) * rng.uniform(0.92, 1.0, 3).astype(np.float32)
-    pale = skin_tone(min(tone, 4.0 + 0.25 * tone)) * np.array([1.0, 0.86, 0.82], np.float32)
-    share = np.float32(0.35 + 0.04 * tone)
+    pale = skin_tone(min(tone, 3.6 + 0.2 * tone)) * np.array([1.02, 0.84, 0.80], np.float32)
+    share = np.float32(min(0.4 + 0.05 * tone, 0.72))
     palm = (1 - share) * back + share * pale
     if rng.random() < 0.2:
         nail = linear(rng.uniform((150, 20, 40), (230, 90, 120)).astype(np.float32))
     else:
-        nail = np.asarray(0.6 * palm + 0.4 * linear(np.array([240, 190, 180], np.float32)), np.float32)
+        pink = linear(np.array([240, 190, 180], np.float32))
+        nail = np.asarray(0.3 * back + (0.7 - 0.03 * tone) * palm + 0.03 * (11 - tone) * pink, np.float32)
     texture = 0.6 * band_noise((32, 32, 32), 2, 6, rng) + 0.7 * band_noise((32, 32, 32), 8, 16, rng)
     return Look(
         tone=tone,

@@ -68,7 +68,7 @@ def _soft_box(size: tuple[int, int], box: tuple[float, float, float, float], sof
     y, x = _grid(size)
 
     def edge(v: Array, a: float, b: float) -> Array:
-        return np.asarray(1 / (1 + np.exp(-(v - a) / soft)) - 1 / (1 + np.exp(-(v - b) / soft)), np.float32)
+        return np.asarray(0.5 * np.tanh((v - a) / (2 * soft)) - 0.5 * np.tanh((v - b) / (2 * soft)), np.float32)
 
     return edge(y, box[1], box[3]) * edge(x, box[0], box[2])
 

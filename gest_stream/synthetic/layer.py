@@ -51,7 +51,8 @@ def blurred(layer: Layer, motion_xy_px: NDArray[np.floating], frame_size: tuple[
         return layer
     half = int(np.ceil(length / 2)) + 1
     kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
-    for share in np.linspace(-0.5, 0.5, max(3, int(2 * length))):
+    count = max(3, int(2 * length))
+    for share in (np.arange(count) + 0.5) / count - 0.5:
         x, y = half + share * motion_xy_px[0], half + share * motion_xy_px[1]
         left, top = int(x), int(y)
         for row, down in ((top, 1 - (y - top)), (top + 1, y - top)):

@@ -164,10 +164,14 @@ def _march_cones(field: CapsuleField, points: torch.Tensor, cone_px: float, step
         touched = step < 0.1 * cone_px
         seen[blocks] |= touched
         points[blocks] = at
-        going = (~touched & (at[..., 2] < field.far)).any(1)
+        on_the_way = ~touched & (at[..., 2] < field.far)
+        going = on_the_way.any(1)
         if not bool(going.any()):
-            break
+            return seen
+        last = blocks[going], on_the_way[going]
         blocks, at, field = _narrow(blocks, at, field, going)
+    # a cone that still creeps along an edge may yet hold something
+    seen[last[0]] |= last[1]
     return seen
 
 

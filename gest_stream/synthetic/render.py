@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HAND, ARM = 0, 1
 """Parts of a hand's layer."""
 
-_BLEND_CM = 0.27
+_BLEND_CM = 0.2
 _NEAR_GAP_CM, _WIDE_GAP_CM = 0.45, 1.4
 _THICKEST = 2.5  # radii between a joint's centre and its own skin; more is another part of the palm seen edge-on
 _PALM_CM = np.array([-0.2, 6.0, 0.0], np.float32)
@@ -172,7 +172,7 @@ class HandRenderer:
         """
         up = np.array([0, 1, 0], np.float32)
         between = placement.direction(up + placement.posed.rotations[FOREARM] @ up)
-        offset = surface.points - to_tensor(placement.shift, self._device)
+        offset = surface.points - to_tensor(placement.points(self._shape.joints[0]), self._device)
         beyond = (offset @ to_tensor(between, self._device) > 0) | ((segment > PALM) & (segment < FOREARM))
         return (beyond & ~surface.on_sleeve).to(offset.dtype)
 

@@ -133,8 +133,9 @@ def _albedo(
 
     device = str(rest.device)
     back, palm = to_tensor(look.back, device), to_tensor(look.palm, device)
-    palmar = torch.sigmoid(rest_normal[:, 2] * 7.0)[:, None]
-    colour = back + (palm - back) * palmar
+    palmar = torch.sigmoid((rest_normal[:, 2] - 0.25) * 8.0)[:, None]
+    # the inside of the arm is paler than its outside, but darker than the palm
+    colour = back + (palm - back) * palmar * (0.4 + 0.6 * torch.sigmoid(2.0 * rest[:, 1:2] + 1.0))
     nail = torch.zeros_like(grain)
     detailed = rest[:, 1] > -0.8
     colour[detailed], nail[detailed] = _detail(

@@ -19,6 +19,7 @@ FOREARM: Final = 16
 SEGMENTS: Final = 17
 """Rigid segments: the palm, three a finger (1 to 12), three of the thumb (13 to 15), the forearm."""
 
+_WRIST = np.array([0.0, 0.6, 0.0])
 _FINGER_BASES = np.array([[2.45, 9.0, 0.05], [0.35, 9.3, 0.1], [-1.6, 8.75, 0.05], [-3.25, 7.7, -0.15]])
 _FINGER_LENGTHS = np.array([[4.1, 2.4, 1.95], [4.5, 2.75, 2.05], [4.15, 2.6, 2.0], [3.25, 1.95, 1.75]])
 _FINGER_FAN_DEG = (7.0, 1.0, -5.0, -13.0)
@@ -75,6 +76,7 @@ _X, _Y, _Z = np.eye(3)
 
 def _rest_joints(lengths: NDArray[np.float64], slimness: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     joints, axes = np.zeros((21, 3)), np.zeros((4, 3))
+    joints[0] = _WRIST
     joints[1:5] = _THUMB_JOINTS
     for finger in range(4):
         turn = _rotation(_Z, -_FINGER_FAN_DEG[finger])
@@ -149,10 +151,10 @@ def _forearm(thickness: float) -> list[_Capsule]:
     t = thickness
     capsules: list[_Capsule] = []
     for side in (-1.0, 1.0):
-        wrist, mid = np.array([0.95 * side, 0.4, 0.0]), np.array([1.15 * side, -16.0, 0.0])
-        end = np.array([1.4 * side, -ARM_LENGTH_CM, 0.0])
-        capsules.append((wrist, mid, 1.72 * t, 2.75 * t, FOREARM, FOREARM))
-        capsules.append((mid, end, 2.75 * t, 3.5 * t, FOREARM, FOREARM))
+        wrist, mid = np.array([0.85 * side, 0.6, 0.0]), np.array([0.95 * side, -16.0, 0.0])
+        end = np.array([1.1 * side, -ARM_LENGTH_CM, 0.0])
+        capsules.append((wrist, mid, 1.8 * t, 2.9 * t, FOREARM, FOREARM))
+        capsules.append((mid, end, 2.9 * t, 3.7 * t, FOREARM, FOREARM))
     return capsules
 
 
