@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gest_stream import pipeline
+from gest_stream.buffer import FrameRing
 from gest_stream.clock import now_ns
 from gest_stream.config import PipelineConfig, SegmenterKind
 from gest_stream.interfaces import HandDetector, Segmenter, Sink, Source
@@ -23,6 +24,7 @@ from gest_stream.types import Frame, FrameResult
 
 _LOG = logging.getLogger(__name__)
 _DEFAULT_TIME_BASE = Fraction(1, 30)
+_EXIT_POLL_S = 0.5
 
 
 def choose_segmenter(config: PipelineConfig) -> tuple[SegmenterKind, str]:
@@ -131,7 +133,8 @@ class Pipeline(pipeline.Pipeline):
             config: Settings.
             sinks: Where results go besides the iterator.
             realtime: Play a file at its own speed, dropping what comes too fast, as a camera would.
-            tracker: Instead of a `HandTracker` made from `config`; closed with the pipeline.
+            tracker: Instead of a `HandTracker` made from `config`; closed with the pipeline, unless the source cannot
+                be opened.
 
         Raises:
             SourceOpenError: `source` names nothing that can be read; files are opened on entering.
@@ -193,38 +196,40 @@ def track(
     Raises:
         GestStreamError: What ended the run early.
     """
-    results: queue.Queue[FrameResult | BaseException | None] = queue.Queue(maxsize=2)
-    left = threading.Event()
+    begun: queue.SimpleQueue[tuple[Callable[[], None], FrameRing[FrameResult]] | None] = queue.SimpleQueue()
+    errors: list[BaseException] = []
 
     async def run() -> None:
         async with Pipeline.open(source, config=config, sinks=sinks, realtime=realtime, tracker=tracker) as opened:
-            async for result in opened:
-                await asyncio.to_thread(results.put, result)
-                if left.is_set():
-                    break
+            ring = opened.subscribe()
+            begun.put((opened.stop, ring))
+            ended = asyncio.create_task(opened.finish())
+            while not (await asyncio.wait({ended}, timeout=_EXIT_POLL_S))[0]:
+                if not threading.main_thread().is_alive():  # the program ends without having left the loop
+                    opened.stop()
+                    ring.close(discard=True)
+            ended.result()
 
     def work() -> None:
-        outcome: BaseException | None = None
         try:
             asyncio.run(run())
         except BaseException as exc:
-            outcome = exc
-        results.put(outcome)
+            errors.append(exc)
+        begun.put(None)
 
     thread = threading.Thread(target=work, name="gest-stream-track")
     thread.start()
-    ended = False
     try:
-        while True:
-            item = results.get()
-            if not isinstance(item, FrameResult):
-                ended = True
-                if item is not None:
-                    raise item
-                return
-            yield item
+        started = begun.get()
+        if started is not None:
+            stop, ring = started
+            try:
+                while (result := ring.take()) is not None:
+                    yield result
+            finally:
+                stop()
+                ring.close(discard=True)
     finally:
-        left.set()
-        while not ended:  # make room for what is still being put
-            ended = not isinstance(results.get(), FrameResult)
         thread.join()
+    if errors:
+        raise errors[0]

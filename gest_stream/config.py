@@ -398,7 +398,8 @@ def load_toml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path}: cannot be read as a settings file: {exc}") from exc
+        why = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{path}: cannot be read as a settings file: {why}; check the path") from exc
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -85,7 +86,7 @@ class RunStats:
         track_ids: Number of ids given out.
         elapsed_s: Since the first frame was read, up to the newest result.
         fps: `frames_done` per second of `elapsed_s`.
-        sink_drops: Results that a slow sink lost, by its name.
+        sink_drops: Results that a slow sink lost, by its name; those of an iterating caller as "iterator".
         input_ring: Counts of the ring between source and tracker.
         latency_ms: Distribution of every stage, see `metrics.LatencySummary`.
     """
@@ -129,11 +130,12 @@ class Pipeline:
         self._sinks = tuple(sinks)
         self._buffer = buffer or BufferConfig()
         self._tracker: TrackerCore | None = None
+        self._loading: asyncio.Task[TrackerCore] | None = None
         self._input: FrameRing[Frame] | None = None
         self._middle: FrameRing[_Detected] = FrameRing(RingPolicy.LOSSLESS, 1)
         self._outlets: list[tuple[str, FrameRing[FrameResult]]] = []
         self._opened_sinks: list[Sink] = []
-        self._threads: list[threading.Thread] = []
+        self._threads: list[tuple[threading.Thread, asyncio.Event]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._entered = False
         self._failure: BaseException | None = None
@@ -148,7 +150,9 @@ class Pipeline:
             await self._source.__aenter__()
             self._entered = True
             self._input = FrameRing(*self._ring_shape(self._source.info))
-            self._tracker = await asyncio.to_thread(self._make_tracker)
+            self._loading = asyncio.create_task(asyncio.to_thread(self._make_tracker))
+            await asyncio.wait({self._loading})
+            self._tracker = self._loading.result()
             for sink in self._sinks:
                 self._opened_sinks.append(sink)
                 await sink.open(self._source.info, self._source.audio)
@@ -166,6 +170,8 @@ class Pipeline:
         await self._close_all(exc)
         if exc is None:
             self._raise_failure()
+        elif self._failure is not None and not self._failure_raised:
+            _LOG.warning("the run had also failed: %s", self._failure)
 
     def _raise_failure(self) -> None:
         if self._failure is not None and not self._failure_raised:
@@ -173,19 +179,42 @@ class Pipeline:
             raise self._failure
 
     async def _close_all(self, exc: BaseException | None) -> None:
-        await self._join()
-        for sink in self._opened_sinks:  # those whose task never ran
-            await self._close_sink(sink)
-        if self._tracker is not None:
-            await asyncio.to_thread(self._tracker.close)
-        if self._entered:
-            await self._source.__aexit__(type(exc) if exc else None, exc, exc.__traceback__ if exc else None)
+        """Close everything in order; a cancellation meanwhile waits until that is done."""
+        closing = asyncio.create_task(self._close_in_order(exc))
+        cancelled: asyncio.CancelledError | None = None
+        while not closing.done():
+            try:
+                await asyncio.wait({closing})
+            except asyncio.CancelledError as again:
+                cancelled = again
+        closing.result()
+        if cancelled is not None:
+            raise cancelled
+
+    async def _close_in_order(self, exc: BaseException | None) -> None:
+        async with AsyncExitStack() as stack:  # last in, first out; one that fails does not stop the others
+            if self._entered:
+                stack.push_async_callback(self._source.__aexit__, type(exc) if exc else None, exc, None)
+            stack.push_async_callback(self._close_tracker)
+            for sink in self._opened_sinks:  # those whose task never ran
+                stack.push_async_callback(self._close_sink, sink)
+            stack.push_async_callback(self._join)
+
+    async def _close_tracker(self) -> None:
+        if self._loading is None:
+            return
+        await asyncio.wait({self._loading})  # it may still be loading where entering was cancelled
+        if self._loading.exception() is None:
+            self._loading.result().close()
 
     async def _join(self) -> None:
-        for task in self._tasks:
-            await task
-        for thread in self._threads:
-            await asyncio.to_thread(thread.join)
+        """Wait for every task and thread; a cancelled caller leaves them to finish what they do."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        # not asyncio.to_thread(thread.join): a program that ends while we wait could not shut the executor down
+        for thread, ended in self._threads:
+            await ended.wait()
+            thread.join()
 
     def _ring_shape(self, info: SourceInfo) -> tuple[RingPolicy, int]:
         policy = {
@@ -213,15 +242,33 @@ class Pipeline:
         """End the run early and politely: what was read is processed, files are finished. Safe from any thread."""
         self._source.stop()
 
-    async def __aiter__(self) -> AsyncIterator[FrameResult]:
+    def subscribe(self) -> FrameRing[FrameResult]:
+        """Start the run and get its results in a ring, which any one thread may take from until it is closed.
+
+        A live run keeps the newest result only; a lossless one waits for the taker.
+
+        Raises:
+            InvalidInputError: The pipeline is not open, or its run was started before.
+        """
         policy = self._input_ring.policy
         outlet: FrameRing[FrameResult] = FrameRing(policy, 1 if policy is RingPolicy.LIVE else self._buffer.sink_depth)
-        loop_ring = _LoopRing(outlet)
         self._start([("iterator", outlet)])
-        while (result := await loop_ring.take()) is not None:
-            yield result
+        return outlet
+
+    async def finish(self) -> None:
+        """Wait until a started run has ended and its sinks are finished.
+
+        Raises:
+            GestStreamError: What ended it early.
+        """
         await self._join()
         self._raise_failure()
+
+    async def __aiter__(self) -> AsyncIterator[FrameResult]:
+        loop_ring = _LoopRing(self.subscribe())
+        while (result := await loop_ring.take()) is not None:
+            yield result
+        await self.finish()
 
     async def run(self) -> RunStats:
         """Process the whole stream into the sinks.
@@ -233,8 +280,7 @@ class Pipeline:
             GestStreamError: What ended the run early; the sinks were finished first.
         """
         self._start([])
-        await self._join()
-        self._raise_failure()
+        await self.finish()
         return self.stats
 
     @property
@@ -251,7 +297,7 @@ class Pipeline:
             track_ids=counts.last_id,
             elapsed_s=elapsed_s,
             fps=counts.done / elapsed_s if elapsed_s else 0.0,
-            sink_drops={name: outlet.stats.dropped for name, outlet in self._outlets[: len(self._sinks)]},
+            sink_drops={name: outlet.stats.dropped for name, outlet in self._outlets},
             input_ring=ring,
             latency_ms=self._latency.as_dict(),
         )
@@ -276,8 +322,9 @@ class Pipeline:
         self._outlets += extra_outlets
         self._tasks.append(asyncio.create_task(self._pump(_LoopRing(self._input_ring))))
         for name, work in (("detect", self._detect_frames), ("segment", self._segment_frames)):
-            thread = threading.Thread(target=self._guard, args=(work,), name=f"gest-stream-{name}")
-            self._threads.append(thread)
+            ended, loop = asyncio.Event(), asyncio.get_running_loop()
+            thread = threading.Thread(target=self._guard, args=(work, loop, ended), name=f"gest-stream-{name}")
+            self._threads.append((thread, ended))
             thread.start()
 
     async def _pump(self, ring: _LoopRing[Frame]) -> None:
@@ -296,11 +343,13 @@ class Pipeline:
         finally:
             ring.ring.close()
 
-    def _guard(self, work: Callable[[], None]) -> None:
+    def _guard(self, work: Callable[[], None], loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
         try:
             work()
         except BaseException as exc:
             self._fail(exc)
+        finally:
+            loop.call_soon_threadsafe(ended.set)
 
     def _detect_frames(self) -> None:
         """Thread: encode and detect. CUDA encoders return before they are done, so encoding is started first."""

@@ -1,6 +1,8 @@
 """The pipeline on fakes: order, policies, errors, early ends."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -44,6 +46,13 @@ def make_pipeline(
     return Pipeline(source, lambda: tracker, sinks, buffer)
 
 
+def closed(tracker: TrackerCore) -> bool:
+    """Whether detector and segmenter were closed."""
+    detector, segmenter = tracker._detector, tracker._segmenter
+    assert isinstance(detector, ScriptedDetector) and isinstance(segmenter, ScriptedSegmenter)
+    return detector.closed and segmenter.closed
+
+
 def run_to_end(pipeline: Pipeline) -> RunStats:
     async def go() -> RunStats:
         async with asyncio.timeout(WITHIN_S):
@@ -66,7 +75,7 @@ def collect(pipeline: Pipeline) -> list[FrameResult]:
 def no_thread_is_left() -> Any:
     before = set(threading.enumerate())
     yield
-    left = [t for t in threading.enumerate() if t not in before and t.name.startswith("gest-stream")]
+    left = [t for t in threading.enumerate() if t not in before]
     assert left == []
 
 
@@ -165,6 +174,24 @@ def test_detector_error_ends_the_run_and_finishes_the_sinks() -> None:
     assert sink.closed == 1 and source.closed
 
 
+def test_results_that_a_slow_caller_misses_are_counted() -> None:
+    async def go() -> tuple[int, RunStats]:
+        seen, last_is_done = 0, asyncio.Event()
+        source = ListSource(grey_ramp(60, SIZE), live=True)
+        buffer = BufferConfig(policy=BufferPolicy.LIVE, depth=60)
+        sink = RecordingSink(on_write=lambda result: last_is_done.set() if result.frame.seq == 59 else None)
+        async with asyncio.timeout(WITHIN_S), make_pipeline(source, fake_tracker(), [sink], buffer) as pipeline:
+            async for _ in pipeline:
+                seen += 1
+                await last_is_done.wait()
+            return seen, pipeline.stats
+
+    seen, stats = asyncio.run(go())
+    assert stats.frames_done == 60
+    assert seen < 60
+    assert seen + stats.sink_drops["iterator"] == 60
+
+
 def test_segmenter_error_ends_the_run_and_finishes_the_sinks() -> None:
     sink, source = RecordingSink(), ListSource(grey_ramp(50, SIZE))
     with pytest.raises(ModelError, match="the model broke"):
@@ -204,7 +231,74 @@ def test_sink_that_cannot_open_closes_what_was_open() -> None:
     tracker = fake_tracker()
     with pytest.raises(SinkError, match="read-only"):
         run_to_end(make_pipeline(source, tracker, [first, Closed()]))
-    assert first.closed == 1 and source.closed
+    assert first.closed == 1 and source.closed and closed(tracker)
+
+
+def test_a_model_that_cannot_be_closed_leaves_nothing_else_open() -> None:
+    class Stuck(ScriptedDetector):
+        def close(self) -> None:
+            raise ModelError("cannot close")
+
+    sink, source = RecordingSink(), ListSource(grey_ramp(5, SIZE))
+    with pytest.raises(ModelError, match="cannot close"):
+        run_to_end(make_pipeline(source, TrackerCore(Stuck(one_hand), ScriptedSegmenter()), [sink]))
+    assert sink.closed == 1 and source.closed
+
+
+def test_a_cancelled_run_finishes_the_sinks_and_closes_the_models() -> None:
+    class SlowToClose(RecordingSink):
+        async def close(self) -> None:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            await super().close()
+
+    written = asyncio.Event()
+    sinks = [SlowToClose("a", lambda result: written.set()), SlowToClose("b")]
+    source, tracker = ListSource(grey_ramp(5000, SIZE)), fake_tracker()
+
+    async def run() -> None:
+        async with make_pipeline(source, tracker, sinks) as pipeline:
+            await pipeline.run()
+
+    async def go() -> None:
+        task = asyncio.create_task(run())
+        await written.wait()
+        for _ in range(3):
+            task.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(go())
+    assert [sink.closed for sink in sinks] == [1, 1]
+    assert source.closed and closed(tracker)
+    assert len(sinks[0].results) < 5000
+
+
+def test_a_tracker_whose_loading_is_cancelled_is_closed() -> None:
+    loading, cancelled = threading.Event(), threading.Event()
+    tracker, source = fake_tracker(), ListSource(grey_ramp(5, SIZE))
+
+    def load() -> TrackerCore:
+        loading.set()
+        assert cancelled.wait(WITHIN_S)
+        return tracker
+
+    async def enter() -> None:
+        async with Pipeline(source, load):
+            raise AssertionError("entered although cancelled")
+
+    async def go() -> None:
+        task = asyncio.create_task(enter())
+        await asyncio.to_thread(loading.wait, WITHIN_S)
+        task.cancel()
+        await asyncio.sleep(0)
+        cancelled.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(go())
+    assert closed(tracker) and source.closed
 
 
 def test_tracker_that_cannot_be_made_closes_the_source() -> None:
@@ -337,3 +431,15 @@ def test_track_raises_what_ended_the_run() -> None:
         for result in track(source, tracker=fake_tracker()):
             seen.append(result.frame.seq)
     assert seen == list(range(9))
+
+
+def test_a_program_that_leaves_track_half_way_ends() -> None:
+    code = """
+from gest_stream.build import track
+from gest_stream.testing import ListSource, ScriptedDetector, ScriptedSegmenter, grey_ramp
+from gest_stream.tracking.tracker import TrackerCore
+results = track(ListSource(grey_ramp(500)), tracker=TrackerCore(ScriptedDetector(lambda seq: []), ScriptedSegmenter()))
+print(next(results).frame.seq)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr

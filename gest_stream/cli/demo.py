@@ -15,6 +15,9 @@ from gest_stream.cli.session import Verbosity, run_session
 from gest_stream.cli.settings import compose_config
 from gest_stream.errors import SinkError
 
+_NAMES = ("input.mp4", "masked.mp4", "landmarks.mp4", "hands.jsonl")
+_MARKER = ".gest_stream_demo"
+
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the outputs; made where it is absent.")] = Path("demo_out"),
@@ -33,11 +36,23 @@ def demo(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise SinkError(f"{out}: the folder cannot be made: {exc.strerror}; name another one with --out") from exc
-    clip = out / "input.mp4"
+    clip, masked, landmarks, lines = (out / name for name in _NAMES)
+    _refuse_foreign_files(out)
     asyncio.run(_render_clip(clip, frames, console))
-    masked, landmarks, lines = out / "masked.mp4", out / "landmarks.mp4", out / "hands.jsonl"
     sinks = make_sinks(settings, masked, landmarks, lines, None)
     run_session(open_source(str(clip)), settings, sinks, [masked, landmarks, lines], Verbosity(quiet, json))
+
+
+def _refuse_foreign_files(out: Path) -> None:
+    """The demo replaces its own files only, which it knows by a marker it leaves in the folder."""
+    marker = out / _MARKER
+    foreign = [out / name for name in _NAMES if (out / name).exists()]
+    if foreign and not marker.exists():
+        raise SinkError(f"{foreign[0]}: this file is not the demo's; name another folder with --out")
+    try:
+        marker.touch()
+    except OSError as exc:
+        raise SinkError(f"{out}: cannot write there: {exc.strerror}; name another folder with --out") from exc
 
 
 async def _render_clip(path: Path, frames: int | None, console: Console) -> None:

@@ -66,6 +66,3 @@ def main() -> None:
         sys.exit(exit_code_of(exc))
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output is gone; so is anybody who would read a complaint
-        sys.exit(ExitCode.SINK)

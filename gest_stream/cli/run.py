@@ -102,16 +102,18 @@ def run(
         ),
     ] = None,
     size: Annotated[
-        tuple[int, int] | None,
-        typer.Option("--size", parser=parse_size, metavar="WxH", help="Camera picture size.", rich_help_panel=_INPUT),
+        str | None,
+        typer.Option("--size", metavar="WxH", help="Camera picture size.", rich_help_panel=_INPUT),
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(help="Frames a second of a camera or image folder.", rich_help_panel=_INPUT)
+        float | None,
+        typer.Option(min=0.001, help="Frames a second of a camera or image folder.", rich_help_panel=_INPUT),
     ] = None,
     quiet: QuietOption = False,
     json: JsonOption = False,
 ) -> None:
     """Track the hands of SOURCE and write what was found."""
+    camera_size = parse_size(size) if size is not None else None
     settings = compose_config(
         config,
         set_ or [],
@@ -135,7 +137,7 @@ def run(
         from gest_stream.sinks.window import WindowSink
 
         sinks.append(WindowSink(Renderer(settings.effect).render, on_close=lambda: [stop() for stop in stops]))
-    opened = open_source(source, realtime=realtime, size=size, rate=rate, config=settings.source)
+    opened = open_source(source, realtime=realtime, size=camera_size, rate=rate, config=settings.source)
     run_session(opened, settings, sinks, outputs, Verbosity(quiet, json), stops.append)
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -23,6 +24,7 @@ from gest_stream.errors import (
     MissingDependencyError,
     SinkError,
     SourceLostError,
+    SourceOpenError,
     WeightsError,
 )
 from gest_stream.interfaces import HandDetector
@@ -146,6 +148,30 @@ def test_an_unknown_flag_value_suggests_the_nearest(run: Run, clip: Path) -> Non
     result = run("run", clip, "--effect", "gren")
     assert result.exit_code == ExitCode.USAGE
     assert "did you mean 'green'" in " ".join(result.stderr.split())
+
+
+def test_a_size_and_a_rate_reach_the_camera(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def opened(text: str, **options: object) -> None:
+        asked.update(options, text=text)
+        raise SourceOpenError("enough")
+
+    monkeypatch.setattr("gest_stream.sources.open.open_source", opened)
+    error_of(run, "run", "0", "--size", "640x480", "--rate", "30", "--set", "source.open_timeout_s=7")
+    assert (asked["text"], asked["size"], asked["rate"]) == ("0", (640, 480), 30.0)
+    assert asked["config"].open_timeout_s == 7.0
+    result = run("run", "0", "--size", "12")
+    assert result.exit_code == ExitCode.USAGE and "for example 1280x720" in " ".join(
+        result.stderr.replace("│", " ").split()
+    )
+
+
+def test_the_demo_leaves_files_alone_that_are_not_its_own(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "input.mp4").write_text("mine")
+    error = error_of(run, "demo", "--out", tmp_path)
+    assert isinstance(error, SinkError) and "input.mp4: this file is not the demo's" in str(error)
+    assert (tmp_path / "input.mp4").read_text() == "mine"
 
 
 def test_an_unknown_toml_key_names_the_file(run: Run, clip: Path, tmp_path: Path) -> None:
