@@ -131,7 +131,7 @@ def make_sleeve(rng: np.random.Generator) -> Sleeve:
     width = rng.uniform(0.5, 1.6) if rng.random() < 0.5 else 0.0
     return Sleeve(
         start_cm=float(rng.uniform(1.8, 9.0)),
-        loose_cm=float(rng.uniform(0.25, 0.55)),
+        loose_cm=float(rng.uniform(0.45, 0.7)),
         colour=linear(colour.astype(np.float32)),
         stripe=linear(stripe.astype(np.float32)),
         stripe_cm=float(width),
@@ -143,8 +143,8 @@ def make_light(rng: np.random.Generator) -> Light:
     side, height = rng.uniform(-0.9, 0.9), rng.uniform(0.25, 0.9)
     direction = np.array([side, -height, -rng.uniform(0.7, 1.1)])
     warm = rng.uniform(-0.1, 0.12)
-    key = rng.uniform(0.75, 1.0) * np.array([1 + warm, 1.0, 1 - warm])
-    ambient = rng.uniform(0.3, 0.5) * np.array([1 - 0.4 * warm, 1.0, 1 + 0.4 * warm])
+    key = rng.uniform(0.66, 0.86) * np.array([1 + warm, 1.0, 1 - warm])
+    ambient = rng.uniform(0.28, 0.42) * np.array([1 - 0.4 * warm, 1.0, 1 + 0.4 * warm])
     return Light(
         (direction / np.linalg.norm(direction)).astype(np.float32), key.astype(np.float32), ambient.astype(np.float32)
     )

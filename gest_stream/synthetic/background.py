@@ -50,14 +50,14 @@ def _cloud(size: tuple[int, int], falloff: float, rng: np.random.Generator) -> A
 
 def _plaster(size: tuple[int, int], rng: np.random.Generator) -> Array:
     y, x = _grid(size)
-    top, bottom = _colour(rng, 120, 225, 0.25), _colour(rng, 90, 190, 0.25)
+    top, bottom = _colour(rng, 120, 225, 0.18), _colour(rng, 90, 190, 0.18)
     across = np.clip(y + 0.3 * (x - 0.5), 0, 1)[..., None]
     grain = 3.0 * _cloud(size, 1.0, rng) + 5.0 * _cloud(size, 2.0, rng)
     return np.asarray(top + (bottom - top) * across + grain[..., None], np.float32)
 
 
 def _clouds(size: tuple[int, int], rng: np.random.Generator) -> Array:
-    first, second, third = (_colour(rng, 50, 210, 0.5) for _ in range(3))
+    first, second, third = (_colour(rng, 50, 210, 0.3) for _ in range(3))
     a = 1 / (1 + np.exp(-1.4 * _cloud(size, 2.2, rng)))[..., None]
     b = 1 / (1 + np.exp(-1.4 * _cloud(size, 2.0, rng)))[..., None]
     return np.asarray((1 - b) * ((1 - a) * first + a * second) + b * third, np.float32)
@@ -75,14 +75,14 @@ def _soft_box(size: tuple[int, int], box: tuple[float, float, float, float], sof
 
 def _room(size: tuple[int, int], rng: np.random.Generator) -> Array:
     y, _ = _grid(size)
-    wall, floor = _colour(rng, 110, 215, 0.25), _colour(rng, 60, 140, 0.35)
+    wall, floor = _colour(rng, 120, 225, 0.12), _colour(rng, 60, 140, 0.25)
     horizon = 1 / (1 + np.exp(-(y - rng.uniform(0.68, 0.85)) / 0.012))[..., None]
     picture = wall + (floor - wall) * horizon + np.zeros((size[1], size[0], 1), np.float32)
     for _ in range(int(rng.integers(5, 10))):
         left, top = rng.uniform(-0.1, 0.9), rng.uniform(-0.1, 0.75)
         box = (left, top, left + rng.uniform(0.06, 0.35), top + rng.uniform(0.08, 0.5))
         share = _soft_box(size, box, rng.uniform(0.004, 0.012))[..., None]
-        picture = picture + share * (_colour(rng, 30, 235, 0.55) - picture) * rng.uniform(0.6, 1.0)
+        picture = picture + share * (_colour(rng, 30, 235, 0.32) - picture) * rng.uniform(0.6, 1.0)
     return np.asarray(picture + 3.0 * _cloud(size, 1.4, rng)[..., None], np.float32)
 
 
@@ -101,7 +101,7 @@ def _boards(size: tuple[int, int], rng: np.random.Generator) -> Array:
 
 def _cloth(size: tuple[int, int], rng: np.random.Generator) -> Array:
     y, x = _grid(size)
-    base, stripe = _colour(rng, 70, 200, 0.5), _colour(rng, 60, 220, 0.5)
+    base, stripe = _colour(rng, 70, 200, 0.35), _colour(rng, 60, 220, 0.35)
     angle, count = rng.uniform(0, np.pi), rng.uniform(5, 14)
     folds = 0.35 * _cloud(size, 2.6, rng)
     phase = count * (x * np.cos(angle) * size[0] / size[1] + y * np.sin(angle)) + folds

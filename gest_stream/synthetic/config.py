@@ -124,7 +124,7 @@ def _demo() -> ClipConfig:
         Event(EventKind.LEAVE, 4.1, 1.7, hand=0),
         Event(EventKind.SWIPE, 5.8, 1.0, hand=1),
     )
-    return ClipConfig(frames=210, seed=7, events=events, tones=(3.5, 6.5))
+    return ClipConfig(frames=210, seed=13, events=events, tones=(4.4, 6.8))
 
 
 def _crossing() -> ClipConfig:
