@@ -165,8 +165,9 @@ class Pipeline:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.stop()
-        for _, outlet in self._outlets[len(self._sinks) :]:  # the iterator's: nobody takes from it any more
-            outlet.close(discard=True)
+        for _, outlet in self._outlets[len(self._sinks) :]:
+            if not outlet.closed:  # the caller left early and takes no more; after a whole run it may still be taking
+                outlet.close(discard=True)
         await self._close_all(exc)
         if exc is None:
             self._raise_failure()

@@ -408,6 +408,18 @@ def test_track_yields_every_result_without_an_event_loop_of_the_caller() -> None
     assert [r.frame.seq for r in results] == list(range(40))
 
 
+def test_track_gives_the_last_results_after_everything_was_closed() -> None:
+    tracker, pause = fake_tracker(), threading.Event()
+    results = track(ListSource(grey_ramp(4, SIZE)), tracker=tracker)
+    seen = [next(results).frame.seq]
+    for _ in range(1000):
+        if closed(tracker):
+            break
+        pause.wait(0.01)
+    assert closed(tracker)
+    assert seen + [result.frame.seq for result in results] == [0, 1, 2, 3]
+
+
 def test_track_works_inside_a_running_loop() -> None:
     async def go() -> int:
         return len(list(track(ListSource(grey_ramp(10, SIZE)), tracker=fake_tracker())))
