@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -138,13 +139,17 @@ def make_sleeve(rng: np.random.Generator) -> Sleeve:
     )
 
 
-def make_light(rng: np.random.Generator) -> Light:
-    """A key light from above, left or right of the camera, with some fill."""
+def make_light(rng: np.random.Generator, tones: Sequence[float]) -> Light:
+    """A key light from above, left or right of the camera, with some fill.
+
+    The camera exposes for the hands: the darker their Monk `tones`, the longer.
+    """
     side, height = rng.uniform(-0.9, 0.9), rng.uniform(0.25, 0.9)
     direction = np.array([side, -height, -rng.uniform(0.7, 1.1)])
     warm = rng.uniform(-0.1, 0.12)
-    key = rng.uniform(0.66, 0.86) * np.array([1 + warm, 1.0, 1 - warm])
-    ambient = rng.uniform(0.28, 0.42) * np.array([1 - 0.4 * warm, 1.0, 1 + 0.4 * warm])
+    exposure = 1.0 + 0.09 * max(0.0, sum(tones) / len(tones) - 5.0)
+    key = exposure * rng.uniform(0.66, 0.86) * np.array([1 + warm, 1.0, 1 - warm])
+    ambient = exposure * rng.uniform(0.28, 0.42) * np.array([1 - 0.4 * warm, 1.0, 1 + 0.4 * warm])
     return Light(
         (direction / np.linalg.norm(direction)).astype(np.float32), key.astype(np.float32), ambient.astype(np.float32)
     )

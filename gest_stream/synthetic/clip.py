@@ -63,7 +63,7 @@ class ClipRenderer:
         streams = iter(np.random.SeedSequence(config.seed).spawn(8 + len(config.events)))
         tone_rng, light_rng, picture_rng, noise_rng = (np.random.default_rng(next(streams)) for _ in range(4))
         tones = config.tones or (float(tone_rng.uniform(1.0, 10.0)),) * config.hands
-        light = make_light(light_rng)
+        light = make_light(light_rng, tones)
         self._background = make_background(config.size, picture_rng)
         margin = config.size[1] + _NOISE_MARGIN_PX, config.size[0] + _NOISE_MARGIN_PX, 3
         self._grain = noise_rng.standard_normal(margin, np.float32) * np.float32(config.noise)

@@ -203,7 +203,7 @@ def shade(surface: Surface, skin: SkinMap, volume: torch.Tensor, look: Look, lig
     received = received + to_tensor(light.ambient, device) * sky[:, None]
     half = light.direction + np.array([0.0, 0.0, -1.0], np.float32)
     glint = (normals @ to_tensor(half / np.linalg.norm(half), device)).clamp(min=0.0)
-    gloss = skinny * (look.gloss * glint**18 + (0.22 * glint**60) * nail) * (1.0 + 0.35 * grain) * shadow
+    gloss = skinny * (look.gloss * glint**18 + (0.22 * glint**60) * nail) * (1.0 + 0.12 * grain) * shadow
     lit = colour * received + gloss[:, None].clamp(min=0.0)
     return 255.0 * lit.clamp(1e-5, 1.0) ** (1 / 2.2)
 

@@ -26,7 +26,7 @@ def at_middle(config: ClipConfig) -> SyntheticFrame:
 
 def render_hand(handedness: Handedness, turned: bool = False, gesture: str = "open") -> RenderedHand:
     rng = np.random.default_rng(1)
-    renderer = HandRenderer(make_shape(rng), make_look(rng, 4.0), handedness, make_light(rng), SMALL, "cpu")
+    renderer = HandRenderer(make_shape(rng), make_look(rng, 4.0), handedness, make_light(rng, (4.0,)), SMALL, "cpu")
     sign = -1.0 if turned else 1.0
     rotation = np.diag([sign, 1.0, sign]).astype(np.float32)
     return renderer.render(HandState(GESTURES[gesture], rotation, np.array([160, 130], np.float32), 7.0))
