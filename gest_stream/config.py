@@ -183,6 +183,22 @@ class LossConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptConfig:
+    """What a segmenter is told of a hand besides the points on it.
+
+    Args:
+        forearm_points: Points on the forearm that are not the hand, where the landmarks tell its direction.
+        other_hand_points: Points on the other hands that are not this one.
+        box: The box around the hand. It is given all the same where no point on the hand lies inside the frame.
+    """
+
+    __pydantic_config__: ClassVar[Any] = _STRICT
+    forearm_points: bool = True
+    other_hand_points: bool = True
+    box: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class TrackerConfig:
     """Association, loss and prompts.
 
@@ -191,12 +207,14 @@ class TrackerConfig:
             one lost longest, or is not followed.
         association: Which detection belongs to which track.
         loss: When a hand is trusted, lost and given up.
+        prompts: What the segmenter is told where it starts anew.
     """
 
     __pydantic_config__: ClassVar[Any] = _STRICT
     max_tracks: int = 8
     association: AssociationConfig = field(default_factory=AssociationConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    prompts: PromptConfig = field(default_factory=PromptConfig)
 
     def __post_init__(self) -> None:
         _require(1 <= self.max_tracks <= 64, "tracker.max_tracks", "1 to 64", self.max_tracks)

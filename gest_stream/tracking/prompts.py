@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gest_stream.config import PromptConfig
 from gest_stream.tracking.motion import palm_center_px
 from gest_stream.types import HandLandmarks, Prompt, PromptMode
 
@@ -31,6 +32,7 @@ def build_prompt(
     others: Sequence[HandLandmarks],
     frame_size: tuple[int, int],
     mode: PromptMode = PromptMode.RESET,
+    config: PromptConfig | None = None,
 ) -> Prompt | None:
     """Points on the palm and along the fingers, points off the hand, and a box.
 
@@ -39,18 +41,22 @@ def build_prompt(
         others: The other hands on the frame; their middles become negative points.
         frame_size: (width, height) in pixels.
         mode: What the prompt does to the segmenter's memory of the hand.
+        config: What is told besides the points on the hand; everything by default.
 
     Returns:
         The prompt, its points inside the frame and its box clipped to it; None where the hand is outside the frame.
+        It has a point on the hand or a box, whatever the config says.
     """
+    config = config if config is not None else PromptConfig()
     box = _clipped_box(landmarks, frame_size)
     if box is None:
         return None
     positive = _inside_frame(_on_hand(landmarks, others), frame_size)
-    negative = _inside_frame(_off_hand(landmarks, others), frame_size)
+    negative = _inside_frame(_off_hand(landmarks, others, config), frame_size)
     points = np.concatenate([positive, negative]).astype(np.float32)
     labels = np.repeat(np.array([1, 0], np.int32), [len(positive), len(negative)])
-    return Prompt(points, labels, box, mode)
+    # Points that are off the hand do not say where it is.
+    return Prompt(points, labels, box if config.box or len(positive) == 0 else None, mode)
 
 
 def inside_hull(points_xy_px: NDArray[np.float32], hull_of_px: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -91,15 +97,15 @@ def _on_hand(landmarks: HandLandmarks, others: Sequence[HandLandmarks]) -> NDArr
     return np.concatenate([palm_center_px(points)[None], fingers[clear]])
 
 
-def _off_hand(landmarks: HandLandmarks, others: Sequence[HandLandmarks]) -> NDArray[np.float32]:
+def _off_hand(landmarks: HandLandmarks, others: Sequence[HandLandmarks], config: PromptConfig) -> NDArray[np.float32]:
     """The forearm beyond the wrist and the middles of the other hands, where they are clear of this hand."""
     own, palm_px = landmarks.points_xy_px, landmarks.palm_width_px
     points: list[NDArray[np.float32]] = []
     towards_arm = own[0] - own[9]
     length = float(np.linalg.norm(towards_arm))
-    if length > 0.0 and length >= _MIN_PALM_LENGTH_HANDS * palm_px:
+    if config.forearm_points and length > 0.0 and length >= _MIN_PALM_LENGTH_HANDS * palm_px:
         points += [own[0] + towards_arm * np.float32(reach * palm_px / length) for reach in _FOREARM_HANDS]
-    for other in others:
+    for other in others if config.other_hand_points else ():
         theirs = other.points_xy_px
         points += [palm_center_px(theirs), (theirs[9] + theirs[10]) / np.float32(2)]
     if not points:

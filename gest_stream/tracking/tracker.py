@@ -193,7 +193,7 @@ class TrackerCore:
             if track.landmarks is None or not track.memory.prompt_due:
                 continue
             others = [t.landmarks for t in self._tracks if t is not track and t.landmarks is not None]
-            prompt = build_prompt(track.landmarks, others, frame.size)
+            prompt = build_prompt(track.landmarks, others, frame.size, config=self._config.prompts)
             if prompt is not None:
                 prompts[track.id] = prompt
                 track.prompted()

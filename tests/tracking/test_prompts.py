@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gest_stream.testing import hull_mask
+from gest_stream.cli.settings import compose_config
+from gest_stream.config import PromptConfig, TrackerConfig
+from gest_stream.testing import ScriptedDetector, ScriptedSegmenter, hull_mask, make_frame
 from gest_stream.tracking.prompts import build_prompt, inside_hull
+from gest_stream.tracking.tracker import TrackerCore
 from gest_stream.types import HandLandmarks, Prompt, PromptMode
 from tests.tracking.scenes import LEFT, SIZE, hand
 
@@ -25,8 +28,8 @@ def negatives(prompt: Prompt) -> NDArray[np.float32]:
     return labelled(prompt, 0)
 
 
-def prompt_of(landmarks: HandLandmarks, *others: HandLandmarks) -> Prompt:
-    prompt = build_prompt(landmarks, others, SIZE)
+def prompt_of(landmarks: HandLandmarks, *others: HandLandmarks, config: PromptConfig | None = None) -> Prompt:
+    prompt = build_prompt(landmarks, others, SIZE, config=config)
     assert prompt is not None
     return prompt
 
@@ -124,6 +127,59 @@ def test_the_mode_is_what_was_asked_for_and_starts_anew_by_default() -> None:
     assert prompt_of(hand(320)).mode is PromptMode.RESET
     refined = build_prompt(hand(320), (), SIZE, PromptMode.REFINE)
     assert refined is not None and refined.mode is PromptMode.REFINE
+
+
+def test_forearm_points_are_left_out_where_they_are_not_wanted() -> None:
+    this, other = hand(250), hand(400, side=LEFT)
+    bare = prompt_of(this, other, config=PromptConfig(forearm_points=False))
+    assert inside_hull(negatives(bare), other.points_xy_px).tolist() == [True, True]
+    assert len(negatives(prompt_of(this, other))) == 4
+    np.testing.assert_array_equal(positives(bare), positives(prompt_of(this, other)))
+
+
+def test_points_on_the_other_hand_are_left_out_where_they_are_not_wanted() -> None:
+    this, other = hand(250), hand(400, side=LEFT)
+    bare = prompt_of(this, other, config=PromptConfig(other_hand_points=False))
+    np.testing.assert_array_equal(negatives(bare), negatives(prompt_of(this)))
+    assert len(negatives(bare)) == 2
+
+
+def test_the_box_is_left_out_where_it_is_not_wanted() -> None:
+    bare = prompt_of(hand(320), config=PromptConfig(box=False))
+    assert bare.box_xyxy_px is None
+    np.testing.assert_array_equal(bare.points_xy_px, prompt_of(hand(320)).points_xy_px)
+
+
+def test_a_hand_whose_points_all_lie_outside_keeps_its_box() -> None:
+    # Only the fingertips' outermost part and the margin of the box reach into the frame.
+    config = PromptConfig(forearm_points=False, other_hand_points=False, box=False)
+    kept = 0
+    for y in range(360, 480, 2):
+        prompt = build_prompt(hand(320, y), (), SIZE, config=config)
+        if prompt is not None:
+            assert len(positives(prompt)) > 0 or prompt.box_xyxy_px is not None
+            kept += prompt.box_xyxy_px is not None
+    assert kept > 0
+
+
+def test_the_tracker_prompts_as_its_config_says() -> None:
+    def first_prompt(config: TrackerConfig) -> Prompt:
+        segmenter = ScriptedSegmenter()
+        core = TrackerCore(ScriptedDetector(lambda seq: [hand(320)]), segmenter, config)
+        core.step(make_frame(0, SIZE))
+        (observation,) = segmenter.observations[0]
+        assert observation.prompt is not None
+        return observation.prompt
+
+    default = first_prompt(TrackerConfig())
+    assert len(negatives(default)) == 2 and default.box_xyxy_px is not None
+    bare = first_prompt(TrackerConfig(prompts=PromptConfig(forearm_points=False, box=False)))
+    assert len(negatives(bare)) == 0 and bare.box_xyxy_px is None
+
+
+def test_prompt_switches_are_set_from_the_command_line() -> None:
+    config = compose_config(None, ["tracker.prompts.forearm_points=false"], {})
+    assert config.tracker.prompts == PromptConfig(forearm_points=False, other_hand_points=True, box=True)
 
 
 def test_the_same_hand_makes_the_same_prompt() -> None:
