@@ -17,6 +17,7 @@ class MaskSource(StrEnum):
     """What made a mask."""
 
     LIGHT = "light"
+    SAM2 = "sam2"
     CARRIED = "carried"
     SCRIPTED = "scripted"
 

@@ -25,22 +25,31 @@ class PromptMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prompt:
-    """Points and a box that say where the hand is on the frame they arrive with.
+    """What says where the hand is on the frame it arrives with: points and a box, or a mask.
 
     Args:
         points_xy_px: (N, 2) float32 pixels of the frame, N >= 0.
         labels: (N,) int32; 1 is on the hand, 0 is off it.
         box_xyxy_px: Box around the hand in pixels, or None.
         mode: What happens to the hand's memory.
+        mask: (H, W) bool of the frame's size, True on the hand; alone, without points and box. None where points
+            and box say it.
 
     Raises:
-        InvalidInputError: Shapes, dtypes or labels do not fit, or there is neither point nor box.
+        InvalidInputError: Shapes, dtypes or labels do not fit, there is neither point nor box nor mask, or a mask
+            comes together with points or a box.
     """
 
     points_xy_px: NDArray[np.float32]
     labels: NDArray[np.int32]
     box_xyxy_px: tuple[float, float, float, float] | None = None
     mode: PromptMode = PromptMode.RESET
+    mask: NDArray[np.bool_] | None = None
+
+    @classmethod
+    def from_mask(cls, mask: NDArray[np.bool_], mode: PromptMode = PromptMode.RESET) -> Prompt:
+        """A prompt that is a mask, (H, W) bool of the frame's size."""
+        return cls(np.zeros((0, 2), np.float32), np.zeros(0, np.int32), None, mode, mask)
 
     def __post_init__(self) -> None:
         points, labels = self.points_xy_px, self.labels
@@ -52,8 +61,16 @@ class Prompt:
             )
         if not np.isin(labels, (0, 1)).all():
             raise InvalidInputError(f"prompt labels: expected 0 or 1, got {sorted(set(labels.tolist()))}")
-        if self.box_xyxy_px is None and points.shape[0] == 0:
-            raise InvalidInputError("prompt: expected at least one point or a box, got neither")
+        if not np.isfinite(points).all():
+            raise InvalidInputError(f"prompt points: expected finite pixels, got {points.tolist()}")
+        given = self.box_xyxy_px is not None or points.shape[0] > 0
+        if self.mask is not None:
+            if self.mask.ndim != 2 or self.mask.dtype != np.bool_:
+                raise InvalidInputError(f"prompt mask: expected (H, W) bool, got {self.mask.shape} {self.mask.dtype}")
+            if given:
+                raise InvalidInputError("prompt: a mask comes alone, got points or a box with it; use two prompts")
+        elif not given:
+            raise InvalidInputError("prompt: expected at least one point, a box or a mask, got none of them")
         if self.box_xyxy_px is not None:
             left, top, right, bottom = self.box_xyxy_px
             if not (left < right and top < bottom):
