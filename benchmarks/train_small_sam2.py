@@ -216,14 +216,14 @@ class Training:
         self.model: SAM2Base = build_small_sam2()
         # a score below 0 blanks the masks, and nothing would be learnt from them
         torch.nn.init.constant_(self.model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 2.0)
-        self._optimizer = torch.optim.AdamW(self.model.parameters(), lr=_PEAK_RATE, weight_decay=0.02)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=_PEAK_RATE, weight_decay=0.02)
         self.progress = Progress()
 
     def resume(self) -> None:
         """Go on from the last checkpoint."""
         stored = torch.load(self._state, weights_only=True)
         self.model.load_state_dict(stored["model"])
-        self._optimizer.load_state_dict(stored["optimizer"])
+        self.optimizer.load_state_dict(stored["optimizer"])
         self.progress = Progress(**stored["progress"])
         # other batches than those that were drawn already
         self._rng = np.random.default_rng((stored["seed"], self.progress.step))
@@ -234,7 +234,7 @@ class Training:
         model = self.model.state_dict()
         state = {
             "model": model,
-            "optimizer": self._optimizer.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "progress": asdict(self.progress),
             "seed": int(self._rng.integers(2**31)),
         }
@@ -261,7 +261,7 @@ class Training:
     def _step(self, paths: list[Path]) -> None:
         share = min(self.progress.elapsed_s / self._seconds, 1.0)
         frames, clips = next((n, c) for until, n, c in _PHASES if share <= until)
-        for group in self._optimizer.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = _PEAK_RATE * _rate_share(self.progress.step, share)
         kinds = [kind for kind in PROMPT_SHARES if frames > 1 or kind is not PromptKind.MASK]
         chances = np.array([PROMPT_SHARES[kind] for kind in kinds])
@@ -271,7 +271,7 @@ class Training:
         self.progress.step += 1
         if batch is not None:
             self.model.train()
-            self.progress.note(*train_step(self.model, self._optimizer, batch))
+            self.progress.note(*train_step(self.model, self.optimizer, batch))
 
     def line(self, clips: int) -> str:
         """How it goes, for a reader."""
