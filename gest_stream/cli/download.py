@@ -21,7 +21,7 @@ class _Bar:
     def __init__(self, progress: Progress, name: str) -> None:
         self._progress = progress
         self._task: TaskID = progress.add_task(name, total=None)
-        self._total = 0
+        self._total = self._done = 0
 
     @property
     def total(self) -> int:
@@ -32,14 +32,19 @@ class _Bar:
         self._total = value
         self._progress.update(self._task, total=value or None)
 
-    def update(self, count: int) -> None:
-        self._progress.advance(self._task, count)
+    def resume(self, done: int) -> None:
+        # Not an advance: the speed is that of what comes now.
+        self._done = done
+        self._progress.reset(self._task, total=self._total or None, completed=done)
 
-    def reset(self) -> None:
-        self._progress.reset(self._task, total=self._total or None)
+    def update(self, count: int) -> None:
+        self._done += count
+        self._progress.advance(self._task, count)
 
     def close(self) -> None:
         self._progress.stop_task(self._task)
+        # One that broke off is continued in a new line.
+        self._progress.update(self._task, visible=self._done >= self._total > 0)
 
 
 @contextmanager
@@ -57,11 +62,30 @@ def fetch_needed(config: PipelineConfig, console: Console) -> None:
         WeightsError: A file can neither be found nor fetched.
     """
     from gest_stream.models.registry import HAND_LANDMARKER
+
+    if config.hands.model_path is None:
+        fetch_missing(HAND_LANDMARKER, console)
+
+
+def fetch_missing(name: str, console: Console) -> None:
+    """Fetch a model file that the cache lacks, and say so.
+
+    Args:
+        name: A name that `ModelStore` knows.
+        console: Where it is said and progress is drawn.
+
+    Raises:
+        ConfigError: No file has that name.
+        WeightsError: It cannot be fetched.
+    """
+    from gest_stream.models.registry import find_model_file
     from gest_stream.models.store import ModelStatus, ModelStore
 
-    if config.hands.model_path is not None or ModelStore().status(HAND_LANDMARKER) is ModelStatus.OK:
+    if ModelStore().status(name) is ModelStatus.OK:
         return
-    console.print(f"fetching the model {HAND_LANDMARKER} (8 MB, once)", highlight=False)
+    size = find_model_file(name).official.size_bytes
+    told = f"{size / 1e6:.0f} MB, once" if size is not None else "once"
+    console.print(f"fetching the model {find_model_file(name).name} ({told})", highlight=False)
     with download_progress(console) as progress:
-        path = ModelStore(progress=progress).fetch(HAND_LANDMARKER)
+        path = ModelStore(progress=progress).fetch(name)
     console.print(f"  {path}", highlight=False, soft_wrap=True)

@@ -20,6 +20,7 @@ NameArgument = Annotated[str, typer.Argument(help="A name that `gest-stream mode
 def _record(model: StoredModel) -> dict[str, object]:
     return {
         "name": model.file.name,
+        "short_name": model.file.names[0],
         "purpose": model.file.purpose,
         "status": str(model.status),
         "path": str(model.path),
@@ -31,9 +32,9 @@ def _record(model: StoredModel) -> dict[str, object]:
 
 @models_app.command("list")
 def list_models(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Show every model file, its size and whether it is here."""
+    """Show every model file: its short name, its size and whether it is here."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from gest_stream.models.store import ModelStore
 
@@ -41,16 +42,20 @@ def list_models(json: Annotated[bool, typer.Option("--json", help="Print JSON.")
     if json:
         typer.echo(json_module.dumps([_record(model) for model in models], indent=2))
         return
-    table = Table("name", "status", "MB", "use")
+    table = Table("name", Column("file", overflow="fold"), "status", Column("MB", justify="right"), "use")
     for model in models:
         size = model.file.official.size_bytes
-        table.add_row(model.file.name, str(model.status), f"{size / 1e6:.1f}" if size else "?", model.file.purpose)
+        megabytes = f"{size / 1e6:.1f}" if size else "?"
+        table.add_row(model.file.names[0], model.file.name, str(model.status), megabytes, model.file.purpose)
     Console().print(table)
 
 
 @models_app.command()
 def fetch(name: NameArgument) -> None:
-    """Download a model file, check its size and SHA-256, and print where it lies."""
+    """Download a model file, check its size and SHA-256, and print where it lies.
+
+    A download that was broken off goes on where it ended.
+    """
     from rich.console import Console
 
     from gest_stream.cli.download import download_progress
@@ -65,16 +70,16 @@ def fetch(name: NameArgument) -> None:
 def verify(
     name: Annotated[str | None, typer.Argument(help="A model name; all that are here where it is left out.")] = None,
 ) -> None:
-    """Check the size and SHA-256 of the model files that are here."""
+    """Read the model files that are here and check their size and SHA-256."""
     from gest_stream.models.store import ModelStatus, ModelStore
 
     store = ModelStore()
     if name is not None:
         typer.echo(f"{name}: ok  {store.verify(name)}")
         return
-    present = [model for model in store.list() if model.status is not ModelStatus.ABSENT]
+    present = [model for model in store.list(reread=True) if model.status is not ModelStatus.ABSENT]
     if not present:
-        typer.echo("no model file is here yet; fetch one with: gest-stream models fetch hand_landmarker.task")
+        typer.echo("no model file is here yet; fetch one with: gest-stream models fetch hand_landmarker")
     for model in present:
         typer.echo(f"{model.file.name}: {model.status}  {model.path}")
     if any(model.status is ModelStatus.DAMAGED for model in present):

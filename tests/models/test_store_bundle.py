@@ -14,7 +14,7 @@ from gest_stream.errors import WeightsError
 from gest_stream.models.bundle import assemble, download_wheel
 from gest_stream.models.registry import HAND_LANDMARKER, BundleMember, Fingerprint, ModelFile, WheelBundle
 from gest_stream.models.store import ModelStore
-from tests.models.test_store import closed_port_url
+from tests.models.test_store import closed_port_url, content_of
 
 MEMBERS = {"fake/models/palm.tflite": b"palm model!" * 37, "fake/models/hand.tflite": b"hand model" * 53}
 WHEEL_NAME = "fakehands-1.0-cp311-cp311-manylinux_2_28_x86_64.whl"
@@ -100,7 +100,7 @@ def test_where_the_address_is_out_of_reach_the_bundle_is_put_together_from_the_i
     with caplog.at_level(logging.INFO, logger="gest_stream"):
         path = store.fetch("fake.task")
     assert path.read_bytes() == (tmp_path / "expected.task").read_bytes()
-    assert [entry.name for entry in path.parent.iterdir()] == ["fake.task"]
+    assert content_of(path.parent) == ["fake.task"]
     assert store.verify("fake.task") == path
     (way,) = [message for message in caplog.messages if "putting it together" in message]
     assert "refused" in way and "fakehands==1.0" in way
@@ -112,7 +112,7 @@ def test_a_bundle_that_came_out_otherwise_is_not_put_in_place(tmp_path: Path) ->
     store = ModelStore(tmp_path / "cache", files=(file,), pip_args=find_links(tmp_path / "index"))
     with pytest.raises(WeightsError, match="expected sha256 1111"):
         store.fetch("fake.task")
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert content_of(tmp_path / "cache") == []
 
 
 def test_where_neither_way_is_open_the_error_names_both_and_the_remedy(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_where_neither_way_is_open_the_error_names_both_and_the_remedy(tmp_path:
     message = str(caught.value)
     for part in (file.url, "refused", "No matching distribution", f"by hand to {tmp_path / 'cache' / 'fake.task'}"):
         assert part in message
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert content_of(tmp_path / "cache") == []
 
 
 def pip_that(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
