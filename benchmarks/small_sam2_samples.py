@@ -25,6 +25,12 @@ _MIN_SHOWN: Final = 0.3
 _MIN_PROMPTED_PX: Final = 200
 _PRESENT_PX: Final = 16
 _LANDMARK_NOISE: Final = 0.02
+_AGAIN: Final = 0.25
+"""Share of the sequences that are prompted once more on a later frame, which appends to the memory."""
+
+_REFINED: Final = 0.2
+
+_Points = tuple[NDArray[np.float32], NDArray[np.int32]]
 
 
 class PromptKind(StrEnum):
@@ -57,9 +63,10 @@ class Batch:
         clip_of: (B,) int64, which of the C clips an object is in.
         masks: (T, B, S, S) float32 truth, 0 to 1.
         present: (T, B) bool, whether anything of the object can be seen.
-        kind: How the objects are prompted, on the first frame.
-        points: (B, P, 2) float32 pixels of the square, padded.
-        labels: (B, P) int32: 1 on, 0 off, 2 and 3 the box's corners, -1 padding.
+        kind: How the objects are prompted.
+        prompts: Frame -> points (B, P, 2) float32 pixels of the square, padded, and labels (B, P) int32: 1 on, 0 off,
+            2 and 3 the box's corners, -1 padding. The first frame is always among them.
+        refine: Whether a prompted frame is answered twice, the second time starting from the first answer.
     """
 
     images: torch.Tensor
@@ -67,13 +74,13 @@ class Batch:
     masks: torch.Tensor
     present: torch.Tensor
     kind: PromptKind
-    points: torch.Tensor
-    labels: torch.Tensor
+    prompts: dict[int, tuple[torch.Tensor, torch.Tensor]]
+    refine: bool
 
 
 def prompt_points(
     landmarks: Sequence[HandLandmarks], hand: int, frame_size: tuple[int, int], kind: PromptKind
-) -> tuple[NDArray[np.float32], NDArray[np.int32]] | None:
+) -> _Points | None:
     """Points (P, 2) in pixels of the square and their labels (P,), the box first; None where there is no prompt."""
     others = [other for k, other in enumerate(landmarks) if k != hand]
     prompt = build_prompt(landmarks[hand], others, frame_size)
@@ -102,40 +109,58 @@ def draw_batch(
         frames: Length of the sequences.
         kind: How to prompt.
         rng: Where stretches, augmentation and the landmarks' errors come from.
-        augment: Whether to change pictures and to draw the stretch; without, the clip's first frames are taken.
+        augment: Whether to change pictures, to draw the stretch and to prompt again; without, the clip's first frames
+            are taken as they are.
 
     Returns:
         The batch; None where no clip shows a hand on its first frame.
     """
-    images, masks, prompts, clip_of = [], [], [], []
+    again = int(rng.integers(1, frames)) if augment and frames > 1 and rng.random() < _AGAIN else 0
+    images: list[torch.Tensor] = []
+    masks: list[NDArray[np.uint8]] = []
+    prompts: dict[int, list[_Points | None]] = {0: [], again: []}
+    clip_of: list[int] = []
     for index, clip in enumerate(clips):
         order = _stretch(clip, frames, rng) if augment else np.arange(frames)
         warp = _draw_warp(rng) if augment else np.eye(2, 3, dtype=np.float32)
         pictures = np.stack([_warped(clip.images[t], warp, cv2.BORDER_REPLICATE) for t in order])
         images.append(_normalised(pictures, rng if augment else None))
-        first = int(order[0])
-        landmarks = [_landmarks(clip, first, k, warp, rng if augment else None) for k in range(clip.shown.shape[1])]
-        seen = [found for k, found in enumerate(landmarks) if clip.shown[first, k] > _MIN_SHOWN]
-        for k in np.flatnonzero(clip.shown[first] > _MIN_SHOWN):
+        given = {t: _prompts(clip, int(order[t]), warp, kind, rng if augment else None) for t in prompts}
+        for k in np.flatnonzero([found is not None for found in given[0]]):
             truth = np.stack([_warped(clip.masks[t, k], warp, cv2.BORDER_CONSTANT) for t in order])
-            given = prompt_points(seen, seen.index(landmarks[k]), clip.frame_size, kind)
-            if given is not None and np.count_nonzero(truth[0] >= 128) >= _MIN_PROMPTED_PX:
+            if np.count_nonzero(truth[0] >= 128) >= _MIN_PROMPTED_PX:
                 masks.append(truth)
-                prompts.append(given)
                 clip_of.append(index)
+                for t, of_frame in prompts.items():
+                    of_frame.append(given[t][k])
     if not masks:
         return None
     truths = torch.from_numpy(np.stack(masks, 1)).float() / 255.0
-    points, labels = _padded(prompts)
     return Batch(
         images=torch.stack(images, 1),
         clip_of=torch.tensor(clip_of),
         masks=truths,
         present=(truths >= 0.5).flatten(2).sum(2) >= _PRESENT_PX,
         kind=kind,
-        points=points,
-        labels=labels,
+        prompts={t: _padded(whole) for t, found in prompts.items() if len(whole := _whole(found)) == len(masks)},
+        refine=augment and kind is not PromptKind.MASK and rng.random() < _REFINED,
     )
+
+
+def _prompts(
+    clip: TrainingClip, frame: int, warp: NDArray[np.float32], kind: PromptKind, rng: np.random.Generator | None
+) -> list[_Points | None]:
+    """What the tracker would give for each of the clip's hands on a frame; None for a hand that it would not see."""
+    landmarks = [_landmarks(clip, frame, k, warp, rng) for k in range(clip.shown.shape[1])]
+    seen = [k for k in range(len(landmarks)) if clip.shown[frame, k] > _MIN_SHOWN]
+    return [
+        prompt_points([landmarks[j] for j in seen], seen.index(k), clip.frame_size, kind) if k in seen else None
+        for k in range(len(landmarks))
+    ]
+
+
+def _whole(found: Sequence[_Points | None]) -> list[_Points]:
+    return [points for points in found if points is not None]
 
 
 def _to_square(frame_size: tuple[int, int]) -> NDArray[np.float32]:
@@ -200,9 +225,7 @@ def _normalised(pictures: NDArray[np.uint8], rng: np.random.Generator | None) ->
     return (images - _MEAN[:, None, None]) / _STD[:, None, None]
 
 
-def _padded(
-    prompts: Sequence[tuple[NDArray[np.float32], NDArray[np.int32]]],
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _padded(prompts: Sequence[_Points]) -> tuple[torch.Tensor, torch.Tensor]:
     longest = max(len(labels) for _, labels in prompts)
     points = torch.zeros(len(prompts), longest, 2)
     labels = torch.full((len(prompts), longest), -1, dtype=torch.int32)

@@ -40,7 +40,7 @@ _FOCAL_WEIGHT: Final = 20.0
 _PEAK_RATE: Final = 1e-3
 _WARM_UP_STEPS: Final = 200
 _SAVE_EVERY_S: Final = 180.0
-_PHASES: Final = ((0.25, 1, 10), (0.7, 4, 5), (1.0, 6, 4))
+_PHASES: Final = ((0.1, 1, 10), (0.55, 4, 5), (0.85, 6, 4), (1.0, 8, 3))
 """(until this share of the time, frames a sequence, clips a batch)."""
 
 
@@ -53,6 +53,7 @@ class FrameOutput:
         ious: (B, M) how well the model thinks each fits.
         scores: (B, 1) logits of whether the object can be seen.
         chosen: (B, 1, S, S) logits of the mask the model picks.
+        prompted: Whether the frame was prompted.
         from_mask: Whether the mask was given, so that there is nothing to learn from it.
     """
 
@@ -60,6 +61,7 @@ class FrameOutput:
     ious: torch.Tensor
     scores: torch.Tensor
     chosen: torch.Tensor
+    prompted: bool
     from_mask: bool
 
 
@@ -73,50 +75,78 @@ class Progress:
     iou_prompted: float = math.nan
     iou_tracked: float = math.nan
 
-    def note(self, loss: float, ious: list[float]) -> None:
+    def note(self, loss: float, prompted: list[float], tracked: list[float]) -> None:
         """Fold one step into the running means."""
-        self.loss = _running(self.loss, loss)
-        self.iou_prompted = _running(self.iou_prompted, ious[0])
-        if len(ious) > 1:
-            self.iou_tracked = _running(self.iou_tracked, sum(ious[1:]) / (len(ious) - 1))
+        self.loss = _running(self.loss, [loss])
+        self.iou_prompted = _running(self.iou_prompted, prompted)
+        self.iou_tracked = _running(self.iou_tracked, tracked)
 
 
-def _running(mean: float, value: float) -> float:
-    return mean if math.isnan(value) else value if math.isnan(mean) else mean + 0.02 * (value - mean)
+def _running(mean: float, values: list[float]) -> float:
+    for value in values:
+        mean = value if math.isnan(mean) else mean + 0.01 * (value - mean)
+    return mean
 
 
 def track_batch(model: SAM2Base, batch: Batch) -> Iterator[FrameOutput]:
-    """Drive upstream's step over a batch of sequences, every object with its own memory.
+    """Drive upstream's step over a batch of sequences, every object with its own memory."""
+    tracker = _BatchTracker(model, batch)
+    return (tracker.step(t) for t in range(len(batch.images)))
 
-    Source: sam2_base.py `track_step`, taken apart because it keeps only the mask it picks.
-    """
-    frames, clips = batch.images.shape[:2]
-    _, features, positions, sizes = model._prepare_backbone_features(model.forward_image(batch.images.flatten(0, 1)))
-    memory: dict[str, dict[int, Any]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
-    for t in range(frames):
-        rows = t * clips + batch.clip_of
-        of_frame = [level[:, rows] for level in features]
-        prompted, given = t == 0, t == 0 and batch.kind is PromptKind.MASK
-        points = {"point_coords": batch.points, "point_labels": batch.labels} if prompted and not given else None
-        kept, heads, _, _ = model._track_step(
+
+class _BatchTracker:
+    """Source: sam2_base.py `track_step`, taken apart because that keeps only the mask it picks."""
+
+    def __init__(self, model: SAM2Base, batch: Batch) -> None:
+        self._model, self._batch = model, batch
+        seen = model.forward_image(batch.images.flatten(0, 1))
+        _, self._features, self._positions, self._sizes = model._prepare_backbone_features(seen)
+        self._memory: dict[str, dict[int, Any]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
+
+    def step(self, t: int) -> FrameOutput:
+        batch = self._batch
+        prompted, given = t in batch.prompts, t in batch.prompts and batch.kind is PromptKind.MASK
+        previous = None
+        if prompted and batch.refine:
+            with torch.no_grad():
+                _, (_, _, _, first, _, _, _) = self._answer(t, None)
+            previous = first.clamp(-32.0, 32.0)
+        kept, (logits, _, ious, _, chosen, pointer, scores) = self._answer(t, previous)
+        if len(batch.images) > 1:
+            kept["obj_ptr"] = pointer
+            of_frame = self._of_frame(self._features, t)
+            self._model._encode_memory_in_output(
+                of_frame, self._sizes, kept["point_inputs"], True, chosen, scores, kept
+            )
+            self._memory["cond_frame_outputs" if prompted else "non_cond_frame_outputs"][t] = kept
+        return FrameOutput(logits, ious, scores, chosen, prompted, given)
+
+    def _answer(self, t: int, previous: torch.Tensor | None) -> tuple[dict[str, Any], Any]:
+        batch, points, mask = self._batch, None, None
+        if t in batch.prompts:
+            if batch.kind is PromptKind.MASK:
+                mask = (batch.masks[t, :, None] >= 0.5).float()
+            else:
+                points = dict(zip(("point_coords", "point_labels"), batch.prompts[t], strict=True))
+        kept, heads, _, _ = self._model._track_step(
             frame_idx=t,
-            is_init_cond_frame=prompted,
-            current_vision_feats=of_frame,
-            current_vision_pos_embeds=[level[:, rows] for level in positions],
-            feat_sizes=sizes,
+            is_init_cond_frame=t in batch.prompts,
+            current_vision_feats=self._of_frame(self._features, t),
+            current_vision_pos_embeds=self._of_frame(self._positions, t),
+            feat_sizes=self._sizes,
             point_inputs=points,
-            mask_inputs=(batch.masks[0, :, None] >= 0.5).float() if given else None,
-            output_dict=memory,
+            mask_inputs=mask,
+            output_dict=self._memory,
             num_frames=_ENDLESS,
             track_in_reverse=False,
-            prev_sam_mask_logits=None,
+            prev_sam_mask_logits=previous,
         )
-        logits, _, ious, _, chosen, pointer, scores = heads
-        if frames > 1:
-            kept["obj_ptr"] = pointer
-            model._encode_memory_in_output(of_frame, sizes, points, True, chosen, scores, kept)
-            memory["cond_frame_outputs" if prompted else "non_cond_frame_outputs"][t] = kept
-        yield FrameOutput(logits, ious, scores, chosen, given)
+        return kept, heads
+
+    def _of_frame(self, levels: list[torch.Tensor], t: int) -> list[torch.Tensor]:
+        """Each object's picture: (HW, B, C) of every level."""
+        columns = t * self._batch.images.shape[1] + self._batch.clip_of
+        return [level[:, columns] for level in levels]
 
 
 def frame_loss(output: FrameOutput, truth: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
@@ -148,24 +178,27 @@ def iou(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     return torch.where(either > 0, shared / either.clamp(min=1), 1.0)
 
 
-def train_step(model: SAM2Base, optimizer: torch.optim.Optimizer, batch: Batch) -> tuple[float, list[float]]:
+def train_step(
+    model: SAM2Base, optimizer: torch.optim.Optimizer, batch: Batch
+) -> tuple[float, list[float], list[float]]:
     """One step of the optimizer.
 
     Returns:
-        The loss, and each frame's mean IoU over the objects that can be seen (NaN where none can).
+        The loss, and the IoU of every object that can be seen: on prompted frames, and on tracked ones.
     """
-    losses, ious = [], []
+    losses: list[torch.Tensor] = []
+    ious: dict[bool, list[float]] = {True: [], False: []}
     for t, output in enumerate(track_batch(model, batch)):
         seen = batch.present[t]
-        ious.append(float(iou(output.chosen[:, 0].detach(), batch.masks[t])[seen].mean()) if seen.any() else math.nan)
         if not output.from_mask:
             losses.append(frame_loss(output, batch.masks[t], seen))
+            ious[output.prompted] += iou(output.chosen[:, 0].detach(), batch.masks[t])[seen].tolist()
     loss = torch.stack(losses).mean()
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
-    return float(loss.detach()), ious
+    return float(loss.detach()), ious[True], ious[False]
 
 
 @torch.inference_mode()

@@ -41,9 +41,10 @@ def test_memory_pointers_and_heads_are_those_of_the_official_configuration() -> 
 
 
 def test_a_batch_prompts_on_the_hand_and_off_it(batch: Batch) -> None:
-    assert batch.points.shape[0] == 2 and batch.present.all()
+    points, labels = batch.prompts[0]
+    assert points.shape[0] == 2 and batch.present.all()
     for hand in range(2):
-        for (x, y), label in zip(batch.points[hand].tolist(), batch.labels[hand].tolist(), strict=True):
+        for (x, y), label in zip(points[hand].tolist(), labels[hand].tolist(), strict=True):
             if label in (0, 1):
                 assert (float(batch.masks[0, hand, int(y), int(x)]) > 0.5) == (label == 1)
 
@@ -54,7 +55,7 @@ def test_augmentation_moves_truth_and_prompts_together(clip: TrainingClip) -> No
     for _ in range(12):
         drawn = draw_batch([clip], 1, PromptKind.POINT, rng)
         assert drawn is not None
-        for mask, ((x, y),) in zip(drawn.masks[0], drawn.points.tolist(), strict=True):
+        for mask, ((x, y),) in zip(drawn.masks[0], drawn.prompts[0][0].tolist(), strict=True):
             on.append(float(mask[int(y), int(x)]) > 0.5)
     assert np.mean(on) > 0.9
 
