@@ -1,20 +1,26 @@
 """Commands as a user types them, on a scripted detector."""
 
+import hashlib
 import json
 import os
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import av
 import pytest
+from rich.console import Console
+from rich.progress import Progress, TaskID
 from typer.testing import CliRunner, Result
 
 from gest_stream import build
 from gest_stream.cli import session
+from gest_stream.cli.download import download_progress
 from gest_stream.cli.exit_codes import ExitCode, exit_code_of
 from gest_stream.cli.main import app
 from gest_stream.config import PipelineConfig
@@ -28,9 +34,12 @@ from gest_stream.errors import (
     WeightsError,
 )
 from gest_stream.interfaces import HandDetector
+from gest_stream.models.registry import Fingerprint, find_model_file
+from gest_stream.models.store import ModelStore
 from gest_stream.testing import ScriptedDetector, make_landmarks
 from gest_stream.types import HandLandmarks
 from tests.media import Clip, make_clip
+from tests.models.fileserver import Answer, FileServer, serving
 
 FRAMES = 12
 SIZE = (160, 120)
@@ -229,9 +238,71 @@ def test_doctor_reports_every_section(run: Run) -> None:
     assert "Devices" in run("doctor").stdout
 
 
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, FileServer]]:
+    """The commands' cache folder, and a server that breaks off once and then gives the rest of a SAM 2.1 tiny."""
+    content = bytes(range(256)) * 1024
+    folder = tmp_path / "cache"
+    official = find_model_file("sam2.1-tiny")
+    file = replace(official, official=Fingerprint(hashlib.sha256(content).hexdigest(), len(content)))
+    whole = Answer(content, etag='"v1"', ranged=True)
+    with serving([replace(whole, sent=65_536), whole]) as server:
+        store = partial(ModelStore, folder, urls={"sam2.1-tiny": server.url}, files=(file,))
+        monkeypatch.setattr("gest_stream.models.store.ModelStore", store)
+        yield folder, server
+
+
+def test_models_fetch_brings_a_file_by_its_short_name_and_goes_on_when_broken_off(
+    run: Run, tiny: tuple[Path, FileServer]
+) -> None:
+    folder, server = tiny
+    result = run("models", "fetch", "sam2.1-tiny")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == f"{folder / 'sam2.1_hiera_tiny.pt'}\n"
+    assert (folder / "sam2.1_hiera_tiny.pt").read_bytes() == bytes(range(256)) * 1024
+    assert server.ranges == [None, "bytes=65536-"]
+    assert "broke off after 65536 bytes" in " ".join(result.stderr.split())
+
+
+def test_models_verify_reads_the_files_also_where_they_seem_unchanged(run: Run, tiny: tuple[Path, FileServer]) -> None:
+    run("models", "fetch", "sam2.1-tiny")
+    path = tiny[0] / "sam2.1_hiera_tiny.pt"
+    assert run("models", "verify").stdout == f"sam2.1_hiera_tiny.pt: ok  {path}\n"
+    seen = path.stat()
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    damaged = run("models", "verify")
+    assert (damaged.exit_code, damaged.stdout) == (ExitCode.MODEL, f"sam2.1_hiera_tiny.pt: damaged  {path}\n")
+    assert "is damaged" in str(error_of(run, "models", "verify", "sam2.1-tiny"))
+
+
+def test_the_bar_of_a_continued_download_starts_where_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks: list[Any] = []
+    stop_task = Progress.stop_task
+
+    def stopped(progress: Progress, task: TaskID) -> None:
+        tasks.append(progress.tasks[0])
+        stop_task(progress, task)
+
+    monkeypatch.setattr(Progress, "stop_task", stopped)
+    with download_progress(Console(quiet=True)) as begin:
+        bar = begin(find_model_file("sam2.1-tiny"))
+        bar.total = 1000
+        bar.resume(600)
+        bar.update(100)
+        bar.close()
+    (task,) = tasks
+    assert (task.total, task.completed) == (1000, 700)
+    assert sum(sample.completed for sample in task._progress) == 100, "the speed counts what was there before"
+
+
 def test_models_list_shows_every_file(run: Run) -> None:
-    names = {record["name"] for record in json.loads(run("models", "list", "--json").stdout)}
-    assert {"hand_landmarker.task", "sam2.1_hiera_tiny.pt", "dinov2_vits14_pretrain.pth"} <= names
+    names = {record["short_name"]: record["name"] for record in json.loads(run("models", "list", "--json").stdout)}
+    assert names["sam2.1-tiny"] == "sam2.1_hiera_tiny.pt" and names["hand_landmarker"] == "hand_landmarker.task"
+    rows = [line.split("│") for line in run("models", "list").stdout.splitlines() if "│" in line]
+    shorts, files = ("".join(row[column].strip() for row in rows) for column in (1, 2))  # rich folds long names
+    assert shorts == "".join(names)
+    assert files == "".join(names.values())
 
 
 def test_models_fetch_of_an_unknown_name_suggests_the_nearest(run: Run) -> None:
