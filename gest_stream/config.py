@@ -250,7 +250,7 @@ class Sam2Runner(StrEnum):
     FIXED = "fixed"
     """All objects in one pass of fixed shapes, unused places masked; what a graph is captured from."""
     GRAPH = "graph"
-    """`fixed`, captured as CUDA graphs; falls back to `batched` where capturing fails."""
+    """`fixed`, captured as CUDA graphs; runs uncaptured where capturing fails."""
 
 
 class ConditioningKeep(StrEnum):

@@ -1,0 +1,97 @@
+"""The `sam2` segmenter: SAM 2.1 on its own streaming memory, prompted by the tracker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from gest_stream.config import Sam2Config
+from gest_stream.models.mask_holes import fill_holes
+from gest_stream.models.sam2_engine import Sam2Encoded, Sam2Engine, WarmUp
+from gest_stream.models.sam2_masks import to_hand_masks
+from gest_stream.models.sam2_weights import build_modules, load_checkpoint
+from gest_stream.models.wrist_cut import cut_at_wrist
+from gest_stream.types import Frame, HandMask, Observation
+
+
+def load_engine(
+    config: Sam2Config, checkpoint: Path, max_objects: int = 8, overrides: Sequence[str] = ()
+) -> Sam2Engine:
+    """An engine of the configured size with the weights of a checkpoint.
+
+    Args:
+        config: Size, image size, device and all else.
+        checkpoint: The weights.
+        max_objects: Objects it has room for.
+        overrides: Settings of the `sam2` package's config, for models of other shapes.
+
+    Raises:
+        WeightsError: The checkpoint cannot be read or is of another size.
+        DeviceError: The device is not there, or has too little memory.
+        MissingDependencyError: The package sam2 is not installed.
+    """
+    modules = build_modules(config.size, config.image_size, overrides)
+    load_checkpoint(modules, checkpoint, f"sam2.1 {config.size}")
+    return Sam2Engine(modules, config, max_objects)
+
+
+class Sam2Segmenter:
+    """Makes hand masks with a `Sam2Engine`.
+
+    Args:
+        engine: Belongs to the segmenter from now on.
+    """
+
+    def __init__(self, engine: Sam2Engine) -> None:
+        self._engine = engine
+        self._config = engine.config
+
+    @property
+    def engine(self) -> Sam2Engine:
+        """The engine, for its state and its own verbs."""
+        return self._engine
+
+    def warmup(self, frame_size: tuple[int, int], objects: int = 2) -> WarmUp:
+        """Pay for first-time costs now; forgets every hand."""
+        return self._engine.warmup(frame_size, objects)
+
+    def encode(self, frame: Frame) -> Sam2Encoded:
+        """The picture's features; may run ahead of `step`, on another thread."""
+        return self._engine.encode(frame.image)
+
+    def step(self, encoded: Sam2Encoded, observations: Sequence[Observation]) -> Mapping[int, HandMask]:
+        """Advance every hand by one frame.
+
+        Args:
+            encoded: From `encode` on the same frame.
+            observations: One for every live hand; those with a prompt start or are corrected there.
+
+        Returns:
+            A mask by object id; disjoint where `non_overlap` is set. Missing for a hand that was never prompted, and
+            where SAM2 says that the hand is not in the picture.
+        """
+        prompts = {one.object_id: one.prompt for one in observations if one.prompt is not None}
+        masks = to_hand_masks(self._engine.step(encoded, prompts), self._config.non_overlap)
+        landmarks = {one.object_id: one.landmarks for one in observations}
+        finished = {}
+        for object_id, mask in masks.items():
+            if self._config.max_hole_share > 0:
+                mask = fill_holes(mask, self._config.max_hole_share)
+            seen = landmarks.get(object_id)
+            if self._config.wrist_cut and seen is not None:
+                mask = cut_at_wrist(mask, seen)
+            finished[object_id] = mask
+        return finished
+
+    def forget(self, object_id: int) -> None:
+        """Drop a hand's memory; unknown ids are ignored."""
+        if object_id in self._engine.object_ids:
+            self._engine.forget(object_id)
+
+    def reset(self) -> None:
+        """Drop every hand's memory: the stream was cut or changed size."""
+        self._engine.reset()
+
+    def close(self) -> None:
+        """Let go of every memory; the model goes with the last reference to it."""
+        self._engine.reset()

@@ -1,0 +1,135 @@
+"""Where the SAM2 engine computes, and in what precision."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gest_stream.config import Precision
+from gest_stream.errors import DeviceError
+
+_log = logging.getLogger(__name__)
+
+_PROBE_SIDE = 512
+_PROBE_REPEATS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """A device and what is computed in on it.
+
+    Args:
+        device: A torch device.
+        dtype: torch.float32 or torch.bfloat16; the latter as autocast over float32 values.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @classmethod
+    def choose(cls, device: str, precision: Precision) -> Compute:
+        """The compute of settings on this machine.
+
+        Args:
+            device: "auto" takes CUDA, else MPS, else the CPU.
+            precision: "auto" takes bfloat16 on CUDA where it is native, and on a CPU where it is measured to be faster.
+
+        Raises:
+            DeviceError: The device is not there, or cannot compute in that precision.
+        """
+        chosen = _find_device(device)
+        if precision is Precision.AUTO:
+            return cls(chosen, _best_dtype(chosen))
+        if precision is Precision.BFLOAT16 and chosen.type == "mps":
+            raise DeviceError("precision bfloat16: not supported on mps; use --set sam2.precision=float32")
+        return cls(chosen, torch.bfloat16 if precision is Precision.BFLOAT16 else torch.float32)
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether it is an NVIDIA GPU (or one that torch treats as such)."""
+        return self.device.type == "cuda"
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Inference mode in this precision: autocast for bfloat16, TF32 for float32 on CUDA.
+
+        Autocast keeps no cache: weights are cast once, when the model is prepared, and a cache would not survive the
+        capture of a CUDA graph.
+        """
+        with torch.inference_mode():
+            if self.dtype is torch.bfloat16:
+                with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False):
+                    yield
+            elif self.is_cuda:
+                before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+                torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+                try:
+                    yield
+                finally:
+                    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+            else:
+                yield
+
+    def prepare(self, modules: Any) -> Any:
+        """Move modules there; for bfloat16 the weights of matrix products are cast once, not on every frame."""
+        modules = modules.to(self.device)
+        if self.dtype is torch.bfloat16:
+            for module in modules.modules():
+                if isinstance(module, torch.nn.Linear | torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+                    module.to(torch.bfloat16)
+        if self.is_cuda or self.dtype is torch.bfloat16:
+            modules.to(memory_format=torch.channels_last)
+        return modules
+
+    def synchronize(self) -> None:
+        """Wait until everything that was asked of the device is done."""
+        if self.is_cuda:
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+
+
+def _find_device(name: str) -> torch.device:
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            raise DeviceError(
+                f"device {name!r}: torch sees {count} CUDA devices; check the driver with nvidia-smi, "
+                "or use --device cpu"
+            )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("device 'mps': torch sees no Apple GPU; use --device cpu")
+    return device
+
+
+def _best_dtype(device: torch.device) -> torch.dtype:
+    if device.type == "cuda":
+        native = torch.cuda.get_device_capability(device)[0] >= 8
+        return torch.bfloat16 if native else torch.float32
+    if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported() and _bfloat16_is_faster_on_cpu():
+        return torch.bfloat16
+    return torch.float32
+
+
+def _bfloat16_is_faster_on_cpu() -> bool:
+    """A matrix product in both, interleaved, by their medians: CPUs that emulate bfloat16 are slower with it."""
+    operands = {dtype: torch.ones(_PROBE_SIDE, _PROBE_SIDE, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)}
+    times: dict[torch.dtype, list[int]] = {dtype: [] for dtype in operands}
+    for _ in range(_PROBE_REPEATS):
+        for dtype, operand in operands.items():
+            start = time.perf_counter_ns()
+            torch.mm(operand, operand)
+            times[dtype].append(time.perf_counter_ns() - start)
+    medians = {dtype: sorted(values)[_PROBE_REPEATS // 2] for dtype, values in times.items()}
+    return medians[torch.bfloat16] < 0.8 * medians[torch.float32]
