@@ -131,11 +131,14 @@ def test_another_version_on_the_server_is_fetched_from_the_start(tmp_path: Path)
     ],
     ids=["416", "another place", "another size", "unsaid place"],
 )
-def test_an_answer_that_is_not_the_rest_leads_back_to_the_start(tmp_path: Path, answer: Answer) -> None:
-    with serving([answer, Answer(GOOD)]) as server:
+def test_an_answer_that_is_not_the_rest_leads_back_to_the_start(
+    tmp_path: Path, answer: Answer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving([answer, Answer(GOOD)]) as server, caplog.at_level(logging.WARNING):
         leave_part(tmp_path, server.url)
         assert store_of(tmp_path, server.url).fetch("model.bin").read_bytes() == GOOD
     assert server.ranges == [f"bytes={2 * CHUNK}-", None]
+    assert caplog.messages == [], "found by the hash only, after it was written"
 
 
 def test_a_part_that_does_not_fit_is_found_by_the_hash_and_fetched_from_the_start(
@@ -180,6 +183,7 @@ def test_an_error_of_the_server_leaves_the_part_for_the_next_time(tmp_path: Path
         leave_part(tmp_path, server.url)
         with pytest.raises(WeightsError, match=r"503.* 131072 of 262144 bytes are kept .*by hand"):
             store_of(tmp_path, server.url).fetch("model.bin")
+    assert server.ranges == [f"bytes={2 * CHUNK}-"]
     assert (tmp_path / PART).read_bytes() == GOOD[: 2 * CHUNK]
 
 
