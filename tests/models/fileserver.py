@@ -75,8 +75,8 @@ def serving(answers: Sequence[Answer]) -> Iterator[FileServer]:
             for name, value in headers:
                 self.send_header(name, value)
             self.end_headers()
+            seen.sent.append(len(body[: answer.sent]))  # before the client can have all of it
             self.wfile.write(body[: answer.sent])
-            seen.sent.append(len(body[: answer.sent]))
             if answer.stall:
                 self.wfile.flush()
                 ended.wait()
