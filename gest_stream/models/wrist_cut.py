@@ -193,7 +193,7 @@ def _distances_px(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(h, w) how far each pixel of the window lies beyond the cut, and how far beside the arm's middle line."""
     rows, columns = window
-    axis_x, axis_y = np.float32(wrist.towards_fingers)
+    axis_x, axis_y = (np.float32(value) for value in wrist.towards_fingers)
     x = np.arange(columns.start, columns.stop, dtype=np.float32) + np.float32(mask.origin_xy_px[0] - wrist.xy_px[0])
     y = np.arange(rows.start, rows.stop, dtype=np.float32) + np.float32(mask.origin_xy_px[1] - wrist.xy_px[1])
     beyond = (-y * axis_y - np.float32(model.cut_cm * wrist.px_per_cm))[:, None] - (x * axis_x)[None, :]

@@ -73,15 +73,17 @@ def test_the_forearm_goes_and_the_hand_stays_whole(degrees: float) -> None:
     assert (cut[strip(landmarks, -1.5, -0.2, half_cm=2.0) == 255] == 255).all()
 
 
-def test_the_edge_of_the_cut_is_soft_over_one_pixel_where_the_model_says() -> None:
-    landmarks = upright()
+@pytest.mark.parametrize("shift", [0.0, 0.2, 0.45, 0.7, 0.9])
+def test_the_edge_of_the_cut_is_soft_over_one_pixel_where_the_model_says(shift: float) -> None:
+    landmarks = upright(y=150.0 + shift)
     wrist, _, unit = frame_of(landmarks)
     cut = cut_at_wrist(mask_of(hand_alpha(landmarks), strip(landmarks, -2.0, 8.0)), landmarks).full()
-    column = cut[:, round(float(wrist[0]))]
-    below = column[round(float(wrist[1])) - 10 :].astype(float)
-    # rows above the edge count whole and the soft one by its alpha
-    edge = round(float(wrist[1])) - 10 + below.sum() / 255.0 - 0.5
-    assert edge == pytest.approx(float(wrist[1]) + MODEL.cut_cm * unit, abs=0.1)
+    first = round(float(wrist[1])) - 10
+    below = cut[first:, round(float(wrist[0]))].astype(float)
+    # a pixel's middle is its coordinate: whole rows and the soft one's share end half a pixel beyond the edge
+    edge = first + below.sum() / 255.0 - 0.5
+    slant = abs(round(float(wrist[0])) - float(wrist[0])) * 0.12
+    assert edge == pytest.approx(float(wrist[1]) + MODEL.cut_cm * unit, abs=0.02 + slant)
     assert np.count_nonzero((below > 0) & (below < 255)) <= 2
 
 
@@ -122,12 +124,25 @@ def test_a_forearm_that_a_watch_cuts_off_goes_too() -> None:
     assert not cut[arm > 0].any()
 
 
+def test_a_sliver_of_the_forearm_that_shows_behind_something_goes_too() -> None:
+    landmarks = upright()
+    hand, sliver = hand_alpha(landmarks), strip(landmarks, 4.0, 8.0, half_cm=0.5, beside_cm=4.0)
+    cut = cut_at_wrist(mask_of(hand, sliver), landmarks).full()
+    assert area(cut) == area(hand)
+
+
 def test_what_lies_beyond_the_line_but_beside_the_arm_stays() -> None:
     landmarks = upright()
     beside = strip(landmarks, 1.0, 3.0, half_cm=1.0, beside_cm=6.0)
     cut = cut_at_wrist(mask_of(hand_alpha(landmarks), strip(landmarks, -2.0, 8.0), beside), landmarks).full()
     np.testing.assert_array_equal(cut[beside > 0], beside[beside > 0])
     assert not cut[strip(landmarks, 1.0, 8.0) > 0].any()
+
+
+def test_where_only_something_beside_the_arm_lies_beyond_the_line_the_mask_itself_comes_back() -> None:
+    landmarks = upright()
+    mask = mask_of(hand_alpha(landmarks), strip(landmarks, 1.0, 3.0, half_cm=1.0, beside_cm=6.0))
+    assert cut_at_wrist(mask, landmarks) is mask
 
 
 def bent_back(landmarks: HandLandmarks, beside_cm: float) -> HandLandmarks:
