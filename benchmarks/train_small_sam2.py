@@ -150,12 +150,15 @@ class _BatchTracker:
 
 
 def frame_loss(output: FrameOutput, truth: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
-    """The loss of one frame, mean over its objects.
+    """The loss of one frame.
 
     Args:
         output: What the model said.
         truth: (B, S, S) float32 masks, 0 to 1.
         present: (B,) bool, whether the object can be seen; only then do its masks count.
+
+    Returns:
+        The mean over the masks that count, and that of the score over all objects.
     """
     logits = F.interpolate(output.logits, scale_factor=2.0, mode="bilinear", align_corners=False)
     target = F.interpolate(truth[:, None], size=logits.shape[-2:], mode="area").expand_as(logits)
@@ -168,7 +171,9 @@ def frame_loss(output: FrameOutput, truth: torch.Tensor, present: torch.Tensor) 
     best = (_FOCAL_WEIGHT * focal + dice).min(dim=1).values
     off = (output.ious - iou(logits.detach(), target)).abs().mean(dim=1)
     score = F.binary_cross_entropy_with_logits(output.scores[:, 0], present.float())
-    return ((best + off) * present).sum() / present.sum().clamp(min=1) + score
+    # where the model says that nothing is there it has blanked its masks, and no gradient would come of them
+    counted = present & (output.scores[:, 0] > 0)
+    return ((best + off) * counted).sum() / counted.sum().clamp(min=1) + score
 
 
 def iou(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:

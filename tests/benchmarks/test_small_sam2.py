@@ -8,7 +8,7 @@ import torch
 from benchmarks.small_sam2 import IMAGE_SIZE, build_small_sam2
 from benchmarks.small_sam2_clips import TrainingClip, render_training_clip, square_clip
 from benchmarks.small_sam2_samples import Batch, PromptKind, draw_batch
-from benchmarks.train_small_sam2 import Training, iou, track_batch, train_step
+from benchmarks.train_small_sam2 import FrameOutput, Training, frame_loss, iou, track_batch, train_step
 from gest_stream.synthetic import ClipConfig, render_clip
 
 
@@ -70,6 +70,30 @@ def test_iou_of_logits_and_truth() -> None:
     logits, truth = torch.full((2, 4, 4), -1.0), torch.zeros(2, 4, 4)
     logits[0, :2], truth[0, 1:3] = 1.0, 1.0
     assert iou(logits, truth).tolist() == pytest.approx([4 / 12, 1.0])
+
+
+def test_an_object_that_cannot_be_seen_or_is_denied_costs_only_its_score() -> None:
+    truth = torch.zeros(2, 16, 16)
+    truth[:, 4:12, 4:12] = 1.0
+    logits, ious, chosen = torch.full((2, 3, 4, 4), -5.0), torch.zeros(2, 3), torch.zeros(2, 1, 16, 16)
+    scores, present = torch.tensor([[-4.0], [4.0]]), torch.tensor([True, False])
+    denied = frame_loss(FrameOutput(logits, ious, scores, chosen, True, False), truth, present)
+    unseen = frame_loss(FrameOutput(logits, ious, scores, chosen, True, False), truth, torch.zeros_like(present))
+    assert float(denied) == pytest.approx(4.018, abs=1e-3)
+    assert float(unseen) == pytest.approx((4.018 + 0.018) / 2, abs=1e-3)
+
+
+def test_the_candidate_that_fits_best_is_the_one_that_costs() -> None:
+    truth = torch.zeros(1, 16, 16)
+    truth[:, 4:12, 4:12] = 1.0
+    good = torch.full((1, 1, 4, 4), -8.0)
+    good[..., 1:3, 1:3] = 8.0
+    scores, chosen, present = torch.tensor([[9.0]]), torch.zeros(1, 1, 16, 16), torch.tensor([True])
+    costs = []
+    for logits in (torch.cat([good, -good], 1), torch.cat([-good, -good], 1)):
+        ious = iou(torch.nn.functional.interpolate(logits, scale_factor=4.0), truth[:, None].expand(-1, 2, -1, -1))
+        costs.append(float(frame_loss(FrameOutput(logits, ious, scores, chosen, False, False), truth, present)))
+    assert costs[0] < 0.5 < 1.5 < costs[1]
 
 
 def test_training_lowers_the_loss_and_its_weights_and_state_return(
