@@ -1,0 +1,43 @@
+"""Frozen settings, one dataclass a component; TOML is read at the edge, here, and nowhere else."""
+
+from gest_stream.config.check import nearest_name
+from gest_stream.config.hands import HandsConfig
+from gest_stream.config.light import LightConfig
+from gest_stream.config.pipeline import PipelineConfig, SegmenterKind, config_from_mapping, load_config, load_toml
+from gest_stream.config.sam2 import ConditioningKeep, MemoryPolicy, Precision, Sam2Config, Sam2Runner, Sam2Size
+from gest_stream.config.streams import (
+    BufferConfig,
+    BufferPolicy,
+    EffectConfig,
+    EffectKind,
+    ReconnectConfig,
+    SourceConfig,
+)
+from gest_stream.config.tracking import AssociationConfig, LossConfig, PromptConfig, TrackerConfig
+
+__all__ = [
+    "AssociationConfig",
+    "BufferConfig",
+    "BufferPolicy",
+    "ConditioningKeep",
+    "EffectConfig",
+    "EffectKind",
+    "HandsConfig",
+    "LightConfig",
+    "LossConfig",
+    "MemoryPolicy",
+    "PipelineConfig",
+    "Precision",
+    "PromptConfig",
+    "ReconnectConfig",
+    "Sam2Config",
+    "Sam2Runner",
+    "Sam2Size",
+    "SegmenterKind",
+    "SourceConfig",
+    "TrackerConfig",
+    "config_from_mapping",
+    "load_config",
+    "load_toml",
+    "nearest_name",
+]

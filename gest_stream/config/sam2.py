@@ -1,0 +1,119 @@
+"""Settings of the `sam2` segmenter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar
+
+from gest_stream.config.check import STRICT, require
+
+
+class Sam2Size(StrEnum):
+    """The official SAM 2.1 models, smallest first."""
+
+    TINY = "tiny"
+    SMALL = "small"
+    BASE_PLUS = "base_plus"
+    LARGE = "large"
+
+
+class Precision(StrEnum):
+    """What a model computes in."""
+
+    AUTO = "auto"
+    """bfloat16 where the device has it and is faster with it, else float32."""
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+class Sam2Runner(StrEnum):
+    """How the objects of a frame are computed. All give the same masks, to rounding."""
+
+    AUTO = "auto"
+    """`graph` on CUDA, `batched` elsewhere."""
+    EXACT = "exact"
+    """One object at a time through upstream's own memory attention: bit for bit what upstream computes."""
+    BATCHED = "batched"
+    """All objects in one pass, as large as the fullest memory needs."""
+    FIXED = "fixed"
+    """All objects in one pass of fixed shapes, unused places masked; what a graph is captured from."""
+    GRAPH = "graph"
+    """`fixed`, captured as CUDA graphs; runs uncaptured where capturing fails."""
+
+
+class ConditioningKeep(StrEnum):
+    """Which prompted frames stay in memory when there are more than it holds."""
+
+    RECENT = "recent"
+    """The newest, as upstream's `max_cond_frames_in_attn`."""
+    ANCHOR = "anchor"
+    """The first and the newest: the first prompt is a safeguard against drift."""
+
+
+class MemoryPolicy(StrEnum):
+    """Which tracked frames are remembered."""
+
+    EVERY = "every"
+    """Every frame, as upstream."""
+    CONFIDENT = "confident"
+    """Only frames whose mask is likely to be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sam2Config:
+    """The `sam2` segmenter.
+
+    Args:
+        size: Which of the official models.
+        checkpoint: Weights to use instead of the official ones, for example fine-tuned ones of the same size.
+        image_size: Side of the square that a frame is resized to, a multiple of 32; time grows faster than its square.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        precision: What it computes in.
+        runner: How the objects of a frame are computed.
+        compile: Compile the encoder and the fixed step with torch.compile; takes minutes to warm up.
+        threads: CPU threads that torch uses; 0 leaves that to torch.
+        conditioning_frames: Prompted frames remembered for each object. Upstream remembers all of them for ever.
+        keep: Which of them stay.
+        memory: Which tracked frames are remembered.
+        min_memory_iou: Predicted IoU from which a frame is remembered, 0 to 1; only where `memory` is `confident`.
+        non_overlap: No pixel belongs to two hands, neither in the masks nor in what is remembered of them. Upstream
+            leaves masks overlapping.
+        max_hole_share: Holes of up to this share of a hand's area are filled; 0 fills none.
+        wrist_cut: Cut off what lies beyond the wrist, where landmarks show it.
+    """
+
+    __pydantic_config__: ClassVar[Any] = STRICT
+    size: Sam2Size = Sam2Size.TINY
+    checkpoint: Path | None = None
+    image_size: int = 1024
+    device: str = "auto"
+    precision: Precision = Precision.AUTO
+    runner: Sam2Runner = Sam2Runner.AUTO
+    compile: bool = False
+    threads: int = 0
+    conditioning_frames: int = 4
+    keep: ConditioningKeep = ConditioningKeep.RECENT
+    memory: MemoryPolicy = MemoryPolicy.EVERY
+    min_memory_iou: float = 0.5
+    non_overlap: bool = True
+    max_hole_share: float = 0.02
+    wrist_cut: bool = True
+
+    def __post_init__(self) -> None:
+        sound = 64 <= self.image_size <= 2048 and self.image_size % 32 == 0
+        require(sound, "sam2.image_size", "a multiple of 32 from 64 to 2048", self.image_size)
+        kind, _, index = self.device.partition(":")
+        known = kind in ("auto", "cpu", "cuda", "mps") and (not index or (kind == "cuda" and index.isdigit()))
+        require(known, "sam2.device", "auto, cpu, cuda, cuda:N or mps", self.device)
+        require(0 <= self.threads <= 1024, "sam2.threads", "0 to 1024", self.threads)
+        require(1 <= self.conditioning_frames <= 32, "sam2.conditioning_frames", "1 to 32", self.conditioning_frames)
+        require(
+            self.keep is ConditioningKeep.RECENT or self.conditioning_frames >= 2,
+            "sam2.conditioning_frames",
+            "2 or more where keep is 'anchor'",
+            self.conditioning_frames,
+        )
+        require(0.0 <= self.min_memory_iou <= 1.0, "sam2.min_memory_iou", "0 to 1", self.min_memory_iou)
+        require(0.0 <= self.max_hole_share <= 1.0, "sam2.max_hole_share", "0 to 1", self.max_hole_share)

@@ -1,0 +1,134 @@
+"""Settings of what goes in and out: sources, rings and drawing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar
+
+from gest_stream.config.check import STRICT, require
+
+
+class BufferPolicy(StrEnum):
+    """What happens to frames that come faster than they are processed."""
+
+    AUTO = "auto"
+    """`live` for live sources, `lossless` for files."""
+    LIVE = "live"
+    """The newest frames win, the others are dropped and counted."""
+    LOSSLESS = "lossless"
+    """Every frame is processed; the source waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class BufferConfig:
+    """The rings between the stages.
+
+    Args:
+        policy: What happens to frames that come too fast.
+        depth: Frames held between source and tracker; 0 picks 1 for live and 4 for lossless.
+        sink_depth: Results held for each sink.
+    """
+
+    __pydantic_config__: ClassVar[Any] = STRICT
+    policy: BufferPolicy = BufferPolicy.AUTO
+    depth: int = 0
+    sink_depth: int = 4
+
+    def __post_init__(self) -> None:
+        require(0 <= self.depth <= 256, "buffer.depth", "0 to 256", self.depth)
+        require(1 <= self.sink_depth <= 256, "buffer.sink_depth", "1 to 256", self.sink_depth)
+
+
+class EffectKind(StrEnum):
+    """What a segmented picture shows."""
+
+    OVERLAY = "overlay"
+    CONTOUR = "contour"
+    GREEN = "green"
+    TRANSPARENT = "transparent"
+    BLUR = "blur"
+    REPLACE = "replace"
+
+
+@dataclass(frozen=True, slots=True)
+class EffectConfig:
+    """How a segmented picture is drawn.
+
+    Args:
+        kind: The effect.
+        opacity: Of the overlay's colour, 0 to 1.
+        feather_px: Width of the soft edge between hand and background, pixels.
+        blur_px: Strength (sigma) of the background blur, pixels at 720 lines; scaled with the picture.
+        background: Picture file for `replace`.
+        landmarks: Draw the landmarks over the effect too.
+        labels: Write id and handedness beside each hand (overlay and contour).
+    """
+
+    __pydantic_config__: ClassVar[Any] = STRICT
+    kind: EffectKind = EffectKind.OVERLAY
+    opacity: float = 0.45
+    feather_px: int = 2
+    blur_px: float = 12.0
+    background: Path | None = None
+    landmarks: bool = False
+    labels: bool = True
+
+    def __post_init__(self) -> None:
+        require(0.0 <= self.opacity <= 1.0, "effect.opacity", "0 to 1", self.opacity)
+        require(0 <= self.feather_px <= 64, "effect.feather_px", "0 to 64", self.feather_px)
+        require(0.0 < self.blur_px <= 200.0, "effect.blur_px", "above 0, up to 200", self.blur_px)
+        require(
+            self.kind is not EffectKind.REPLACE or self.background is not None,
+            "effect.background",
+            "a picture file for the effect 'replace'",
+            self.background,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ReconnectConfig:
+    """How a lost live source is brought back: attempts with exponentially growing pauses.
+
+    Args:
+        initial_s: Pause before the first attempt, seconds.
+        max_s: Longest pause, seconds.
+        jitter: Each pause is stretched or shortened by up to this fraction at random, 0 to 0.9.
+        give_up_after_s: Seconds without a frame after which the source is given up; 0 gives up at once.
+    """
+
+    __pydantic_config__: ClassVar[Any] = STRICT
+    initial_s: float = 0.5
+    max_s: float = 10.0
+    jitter: float = 0.25
+    give_up_after_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        require(self.initial_s > 0, "source.reconnect.initial_s", "above 0", self.initial_s)
+        expected = f"at least initial_s ({self.initial_s})"
+        require(self.max_s >= self.initial_s, "source.reconnect.max_s", expected, self.max_s)
+        require(0.0 <= self.jitter <= 0.9, "source.reconnect.jitter", "0 to 0.9", self.jitter)
+        require(self.give_up_after_s >= 0, "source.reconnect.give_up_after_s", "0 or more", self.give_up_after_s)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceConfig:
+    """Time limits of cameras and network sources.
+
+    Args:
+        open_timeout_s: Seconds that connecting may take.
+        read_timeout_s: Seconds without data (network) or frames (camera) after which the source counts as lost.
+        rtsp_tcp: Carry RTSP over TCP; UDP loses packets without a word.
+        reconnect: What happens then.
+    """
+
+    __pydantic_config__: ClassVar[Any] = STRICT
+    open_timeout_s: float = 5.0
+    read_timeout_s: float = 5.0
+    rtsp_tcp: bool = True
+    reconnect: ReconnectConfig = field(default_factory=ReconnectConfig)
+
+    def __post_init__(self) -> None:
+        require(0 < self.open_timeout_s <= 300, "source.open_timeout_s", "above 0, up to 300", self.open_timeout_s)
+        require(0 < self.read_timeout_s <= 300, "source.read_timeout_s", "above 0, up to 300", self.read_timeout_s)
