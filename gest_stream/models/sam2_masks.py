@@ -37,7 +37,7 @@ def to_hand_masks(masks: Sam2Masks, non_overlap: bool) -> dict[int, HandMask]:
         if non_overlap:
             logits = without_overlap(logits)
         alpha = (logits[:, 0].sigmoid() * 255.0).round_()
-        alpha = torch.where(logits[:, 0] > 0, alpha, alpha.clamp_(max=_OUTSIDE)).to(torch.uint8)
+        alpha = torch.where(logits[:, 0] > 0, alpha, alpha.clamp(max=_OUTSIDE)).to(torch.uint8)
         shown = alpha > 0
         scores = torch.cat([masks.decoded.score, masks.decoded.iou[:, None]], dim=1)
         on_host = _fetched(alpha, shown.any(dim=2), shown.any(dim=1), scores)
