@@ -199,11 +199,15 @@ class FixedRunner:
     def shape_of(self, readings: Sequence[Reading]) -> FixedShape:
         """The shape in which these are computed."""
         objects = bucket_of(max(reading.row for reading in readings) + 1, self._bank.shape.objects)
-        sizes = {(len(reading.frames), len(reading.pointers)) for reading in readings}
-        frames, pointers = min(sizes)
-        conditioning = frames - self._bank.shape.frames
-        full = len(sizes) == 1 and conditioning > 0 and pointers == self._bank.shape.pointers + conditioning
-        return FixedShape(objects, conditioning if full else None)
+        sizes = self._bank.shape
+        counts = {len(reading.frames) - sizes.frames for reading in readings}
+        # A prompted frame leaves a gap among the others' places while it is young, though the number read is the same.
+        full = len(counts) == 1 and all(
+            sum(place < sizes.frames for place, _ in reading.frames) == sizes.frames
+            and sum(place < sizes.pointers for place, _ in reading.pointers) == sizes.pointers
+            for reading in readings
+        )
+        return FixedShape(objects, counts.pop() if full else None)
 
     def inputs(self, readings: Sequence[Reading], shape: FixedShape, rivals: torch.Tensor | None) -> FixedInputs:
         """What the step is told about these objects, on the device."""
