@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,8 @@ def build_modules(size: Sam2Size, image_size: int, overrides: Sequence[str] = ()
     Args:
         size: Which of the official configs to start from.
         image_size: Side of the input in pixels, a multiple of 32.
-        overrides: Further settings, "model.path.to.value=…", for models of other shapes.
+        overrides: Further settings, "model.path.to.value=…", for models of other shapes; hydra's "++" may precede
+            them.
 
     Raises:
         MissingDependencyError: The package sam2 is not installed.
@@ -64,7 +65,9 @@ def build_modules(size: Sam2Size, image_size: int, overrides: Sequence[str] = ()
             "pip install --no-build-isolation 'sam2>=1.1.0'"
         ) from exc
     path = Path(sam2.__file__).parent / "configs" / "sam2.1" / CONFIG_FILES[size]
-    changes = OmegaConf.from_dotlist([*_VIDEO_SETTINGS, *size_overrides(image_size), *overrides])
+    changes = OmegaConf.from_dotlist(
+        [*_VIDEO_SETTINGS, *size_overrides(image_size), *(one.lstrip("+") for one in overrides)]
+    )
     config = OmegaConf.merge(OmegaConf.load(path), changes)
     return instantiate(config.model, _recursive_=True).eval().requires_grad_(False)
 
@@ -101,10 +104,12 @@ def load_checkpoint(modules: Any, path: Path, model_name: str) -> None:
 
 def _read_state(path: Path) -> dict[str, torch.Tensor]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols, of files that then fail to load
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as exc:
         raise WeightsError(f"{path}: cannot be read as a checkpoint: {exc.strerror or exc}; check the path") from exc
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as exc:
+    except Exception as exc:  # torch's unpickler meets damage with whatever Python raises: IndexError, struct.error, …
         why = (str(exc).splitlines() or [type(exc).__name__])[0]
         raise WeightsError(
             f"{path}: is no checkpoint of plain tensors ({why}); "
