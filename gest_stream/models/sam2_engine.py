@@ -240,13 +240,14 @@ class Sam2Engine:
             rivals = certain.logits.amax(dim=0, keepdim=True) if certain is not None else None
             tracked = self._runner.track(features, self._bank, tracked_ids, rivals)
         memories = self._memories_of(certain, features) if certain is not None else []
+        parts = [part for part in (tracked.decoded if tracked is not None else None, certain) if part is not None]
+        masks = Sam2Masks((*tracked_ids, *prompted), joined(parts) if parts else None, encoded.frame_size)
         self._frame_size = encoded.frame_size
         if tracked is not None:
             self._remember_tracked(tracked_ids, tracked)
         for object_id, decoded, memory in zip(prompted, prompted.values(), memories, strict=True):
             self._remember_prompted(object_id, decoded, memory, prompts[object_id])
-        parts = [part for part in (tracked.decoded if tracked is not None else None, certain) if part is not None]
-        return Sam2Masks((*tracked_ids, *prompted), joined(parts) if parts else None, encoded.frame_size)
+        return masks
 
     def _prompted(self, encoded: Sam2Encoded, object_id: int, sequence: Sequence[Prompt]) -> Decoded:
         """The object's mask after all prompts of this frame."""
