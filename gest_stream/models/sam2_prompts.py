@@ -56,7 +56,7 @@ def check_prompts(
     """
     checked = {}
     for object_id, given in prompts.items():
-        sequence = (given,) if isinstance(given, Prompt) else tuple(given)
+        sequence = tuple(given) if isinstance(given, Sequence) else (given,)
         if not isinstance(object_id, int) or not all(isinstance(prompt, Prompt) for prompt in sequence):
             raise InvalidInputError(f"prompts: expected an id and Prompts, got {object_id!r} and {given!r}")
         if not sequence:
