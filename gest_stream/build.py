@@ -29,20 +29,64 @@ _EXIT_POLL_S = 0.5
 
 def choose_segmenter(config: PipelineConfig) -> tuple[SegmenterKind, str]:
     """Which segmenter `config` gets on this machine, and why, in one line."""
-    if config.segmenter is SegmenterKind.AUTO:
-        return SegmenterKind.LIGHT, "light: needs no weights and runs on any CPU; no learned segmenter is built in yet"
-    return config.segmenter, f"{config.segmenter}: asked for"
+    if config.segmenter is not SegmenterKind.AUTO:
+        return config.segmenter, f"{config.segmenter}: asked for"
+    lacking = _what_sam2_lacks(config)
+    if lacking:
+        return SegmenterKind.LIGHT, f"light: needs no weights and runs on any CPU; sam2 was not taken: {lacking}"
+    return SegmenterKind.SAM2, f"sam2: the {config.sam2.size} model's weights and a CUDA device are here"
+
+
+def _what_sam2_lacks(config: PipelineConfig) -> str:
+    """Why `auto` does not take sam2; "" where it does. Weights are looked for first: torch takes seconds to import."""
+    from gest_stream.models.registry import find_model_file, sam2_weights_name
+    from gest_stream.models.store import ModelStore
+
+    name = sam2_weights_name(config.sam2.size)
+    if config.sam2.checkpoint is None and not ModelStore().path(name).exists():
+        short = find_model_file(name).short_name
+        return f"its weights are not here (fetch them with 'gest-stream models fetch {short}')"
+    if not config.sam2.device.startswith(("auto", "cuda")):
+        return f"it is to run on {config.sam2.device}, where it takes seconds a frame"
+    import torch
+
+    return "" if torch.cuda.is_available() else "torch sees no CUDA device"
 
 
 def make_segmenter(config: PipelineConfig) -> Segmenter[Any] | None:
-    """The segmenter of `config`; None for `none`, which tracks landmarks only."""
+    """The segmenter of `config`; None for `none`, which tracks landmarks only.
+
+    Raises:
+        WeightsError: Its weights can neither be found nor fetched, or belong to another model.
+        DeviceError: Its device is not there.
+    """
     kind, reason = choose_segmenter(config)
     _LOG.info("segmenter %s", reason)
     if kind is SegmenterKind.NONE:
         return None
+    if kind is SegmenterKind.SAM2:
+        return _make_sam2(config)
     from gest_stream.models.light import LightSegmenter
 
     return LightSegmenter(config.light)
+
+
+def _make_sam2(config: PipelineConfig) -> Segmenter[Any]:
+    from gest_stream.models.registry import sam2_weights_name
+    from gest_stream.models.sam2 import Sam2Segmenter, load_engine
+    from gest_stream.models.store import ModelStore
+
+    checkpoint = config.sam2.checkpoint or ModelStore().fetch(sam2_weights_name(config.sam2.size))
+    engine = load_engine(config.sam2, checkpoint, config.tracker.max_tracks)
+    if engine.compute.is_cuda:
+        engine.warmup(objects=config.hands.max_hands)
+    else:
+        _LOG.warning(
+            "sam2 on %s at %d pixels takes seconds a frame; a smaller --image-size is faster, and the segmenter light "
+            "keeps up with a camera",
+            *(engine.compute.device, config.sam2.image_size),
+        )
+    return Sam2Segmenter(engine)
 
 
 def make_detector(config: PipelineConfig) -> HandDetector:

@@ -10,7 +10,7 @@ import typer
 from gest_stream.cli.choices import choice_names, choice_parser, parse_size
 from gest_stream.cli.session import Verbosity, run_session
 from gest_stream.cli.settings import compose_config
-from gest_stream.config import BufferPolicy, EffectKind, PipelineConfig, SegmenterKind
+from gest_stream.config import BufferPolicy, EffectKind, PipelineConfig, Sam2Size, SegmenterKind
 from gest_stream.errors import SinkError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _OUT = "Outputs"
 _TRACKING = "Tracking"
+_SAM2 = "Segmenter sam2"
 _INPUT = "Input"
 
 SegmenterOption = Annotated[
@@ -79,6 +80,25 @@ def run(
     effect: EffectOption = None,
     background: Annotated[Path | None, typer.Option(help="Picture for --effect replace.", rich_help_panel=_OUT)] = None,
     segmenter: SegmenterOption = None,
+    size: Annotated[
+        Sam2Size | None,
+        typer.Option(
+            "--size",
+            parser=choice_parser(Sam2Size),
+            metavar=choice_names(Sam2Size),
+            help="Which SAM 2.1 model.",
+            rich_help_panel=_SAM2,
+        ),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=_SAM2)
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Side of its input in pixels: 1024, 768, 512 ….", rich_help_panel=_SAM2)
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Weights of your own, of the same --size.", rich_help_panel=_SAM2)
+    ] = None,
     max_hands: Annotated[
         int | None, typer.Option(help="Hands looked for on a frame.", rich_help_panel=_TRACKING)
     ] = None,
@@ -101,9 +121,9 @@ def run(
             rich_help_panel=_INPUT,
         ),
     ] = None,
-    size: Annotated[
+    camera_size: Annotated[
         str | None,
-        typer.Option("--size", metavar="WxH", help="Camera picture size.", rich_help_panel=_INPUT),
+        typer.Option("--camera-size", metavar="WxH", help="Camera picture size.", rich_help_panel=_INPUT),
     ] = None,
     rate: Annotated[
         float | None,
@@ -113,7 +133,7 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Track the hands of SOURCE and write what was found."""
-    camera_size = parse_size(size) if size is not None else None
+    picture_size = parse_size(camera_size) if camera_size is not None else None
     settings = compose_config(
         config,
         set_ or [],
@@ -121,6 +141,10 @@ def run(
             "effect.kind": effect,
             "effect.background": background,
             "segmenter": segmenter,
+            "sam2.size": size,
+            "sam2.device": device,
+            "sam2.image_size": image_size,
+            "sam2.checkpoint": checkpoint,
             "hands.max_hands": max_hands,
             "hands.mirrored": mirrored,
             "buffer.policy": buffer,
@@ -137,7 +161,7 @@ def run(
         from gest_stream.sinks.window import WindowSink
 
         sinks.append(WindowSink(Renderer(settings.effect).render, on_close=lambda: [stop() for stop in stops]))
-    opened = open_source(source, realtime=realtime, size=camera_size, rate=rate, config=settings.source)
+    opened = open_source(source, realtime=realtime, size=picture_size, rate=rate, config=settings.source)
     run_session(opened, settings, sinks, outputs, Verbosity(quiet, json), stops.append)
 
 

@@ -75,11 +75,11 @@ class Sam2Segmenter:
         landmarks = {one.object_id: one.landmarks for one in observations}
         finished = {}
         for object_id, mask in masks.items():
-            if self._config.max_hole_share > 0:
-                mask = fill_holes(mask, self._config.max_hole_share)
             seen = landmarks.get(object_id)
             if self._config.wrist_cut and seen is not None:
                 mask = cut_at_wrist(mask, seen)
+            if self._config.max_hole_share > 0:
+                mask = fill_holes(mask, self._config.max_hole_share)
             finished[object_id] = mask
         return finished
 

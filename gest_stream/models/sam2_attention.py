@@ -63,8 +63,8 @@ class BatchedAttention:
         layer = model.modules.memory_attention.layers[0]
         rotation = layer.self_attn.compute_cis(end_x=model.grid, end_y=model.grid)  # (HW, C/2) complex
         device = model.compute.device
-        self._cos = rotation.real.repeat_interleave(2, dim=-1).to(device)
-        self._sin = rotation.imag.repeat_interleave(2, dim=-1).to(device)
+        self._cos: torch.Tensor = rotation.real.repeat_interleave(2, dim=-1).to(device)
+        self._sin: torch.Tensor = rotation.imag.repeat_interleave(2, dim=-1).to(device)
 
     def __call__(self, features: Features, view: BankView) -> torch.Tensor:
         """(B, C, S/16, S/16) features of each object.
@@ -76,7 +76,9 @@ class BatchedAttention:
         model = self._model
         module = model.modules.memory_attention
         memory, position, mask = self._keys(view)
-        output = features.stride16.flatten(2).transpose(1, 2)  # (1, HW, C); the same for all up to the first memory
+        output: torch.Tensor = features.stride16.flatten(2).transpose(
+            1, 2
+        )  # (1, HW, C); the same for all up to the first memory
         output = output + 0.1 * model.vision_position.transpose(0, 1)
         for layer in module.layers:
             output = output + self._self_attention(layer.self_attn, layer.norm1(output))

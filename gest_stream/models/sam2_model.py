@@ -130,7 +130,7 @@ class Sam2Model:
 
     def unconditioned(self, features: Features) -> torch.Tensor:
         """(1, C, S/16, S/16) features for a prompted frame, which reads no memory."""
-        tokens = features.stride16.flatten(2).permute(2, 0, 1) + self.modules.no_mem_embed
+        tokens: torch.Tensor = features.stride16.flatten(2).permute(2, 0, 1) + self.modules.no_mem_embed
         return tokens.permute(1, 2, 0).view(1, self.hidden_dim, self.grid, self.grid)
 
     def decode(
@@ -191,7 +191,8 @@ class Sam2Model:
 
     def _present_or_not(self, pointer: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
         share = present.float()
-        return share * pointer + (1 - share) * self.modules.no_obj_ptr
+        absent: torch.Tensor = self.modules.no_obj_ptr
+        return share * pointer + (1 - share) * absent
 
     def enlarge(self, logits: torch.Tensor) -> torch.Tensor:
         """(B, 1, S/4, S/4) mask logits at the size of the model's square, (B, 1, S, S)."""
@@ -214,7 +215,7 @@ class Sam2Model:
         mask = (enlarged > 0).float() if certain else torch.sigmoid(enlarged)
         mask = mask * self.modules.sigmoid_scale_for_mem_enc + self.modules.sigmoid_bias_for_mem_enc
         downsampled = encoder.mask_downsampler(mask)
-        fused = encoder.out_proj(encoder.fuser(encoder.pix_feat_proj(pixels) + downsampled))
+        fused: torch.Tensor = encoder.out_proj(encoder.fuser(encoder.pix_feat_proj(pixels) + downsampled))
         absent = 1 - (score > 0).float()
         fused = fused + absent[..., None, None] * self.modules.no_obj_embed_spatial[..., None, None]
         return fused.flatten(2).transpose(1, 2)

@@ -167,10 +167,10 @@ def test_a_size_and_a_rate_reach_the_camera(run: Run, monkeypatch: pytest.Monkey
         raise SourceOpenError("enough")
 
     monkeypatch.setattr("gest_stream.sources.open.open_source", opened)
-    error_of(run, "run", "0", "--size", "640x480", "--rate", "30", "--set", "source.open_timeout_s=7")
+    error_of(run, "run", "0", "--camera-size", "640x480", "--rate", "30", "--set", "source.open_timeout_s=7")
     assert (asked["text"], asked["size"], asked["rate"]) == ("0", (640, 480), 30.0)
     assert asked["config"].open_timeout_s == 7.0
-    result = run("run", "0", "--size", "12")
+    result = run("run", "0", "--camera-size", "12")
     assert result.exit_code == ExitCode.USAGE and "for example 1280x720" in " ".join(
         result.stderr.replace("│", " ").split()
     )
