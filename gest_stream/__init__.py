@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gest_stream.build import HandTracker, Pipeline, track
-    from gest_stream.config import EffectConfig, EffectKind, PipelineConfig, SegmenterKind, load_config
+    from gest_stream.config import (
+        EffectConfig,
+        EffectKind,
+        PipelineConfig,
+        Sam2Config,
+        Sam2Size,
+        SegmenterKind,
+        load_config,
+    )
     from gest_stream.errors import (
         ConfigError,
         DeviceError,
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from gest_stream.interfaces import HandDetector, Segmenter, Sink, Source, SourceInfo
+    from gest_stream.models.sam2_engine import Sam2Engine
     from gest_stream.overlay import Renderer, draw_landmarks
     from gest_stream.pipeline import RunStats
     from gest_stream.sinks.jsonl import JsonlSink
@@ -40,13 +49,23 @@ if TYPE_CHECKING:
         Handedness,
         HandLandmarks,
         HandMask,
+        Prompt,
+        PromptMode,
         Track,
         TrackState,
     )
 
 _HOMES = {
     "build": ("HandTracker", "Pipeline", "track"),
-    "config": ("EffectConfig", "EffectKind", "PipelineConfig", "SegmenterKind", "load_config"),
+    "config": (
+        "EffectConfig",
+        "EffectKind",
+        "PipelineConfig",
+        "Sam2Config",
+        "Sam2Size",
+        "SegmenterKind",
+        "load_config",
+    ),
     "errors": (
         "ConfigError",
         "DeviceError",
@@ -61,6 +80,7 @@ _HOMES = {
         "WeightsError",
     ),
     "interfaces": ("HandDetector", "Segmenter", "Sink", "Source", "SourceInfo"),
+    "models.sam2_engine": ("Sam2Engine",),
     "overlay": ("Renderer", "draw_landmarks"),
     "pipeline": ("RunStats",),
     "sinks.jsonl": ("JsonlSink",),
@@ -76,6 +96,8 @@ _HOMES = {
         "HandLandmarks",
         "HandMask",
         "Handedness",
+        "Prompt",
+        "PromptMode",
         "Track",
         "TrackState",
     ),
@@ -104,8 +126,13 @@ __all__ = [
     "ModelError",
     "Pipeline",
     "PipelineConfig",
+    "Prompt",
+    "PromptMode",
     "Renderer",
     "RunStats",
+    "Sam2Config",
+    "Sam2Engine",
+    "Sam2Size",
     "Segmenter",
     "SegmenterKind",
     "Sink",

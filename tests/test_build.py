@@ -12,8 +12,9 @@ import pytest
 
 import gest_stream as gs
 from gest_stream.build import choose_segmenter, make_segmenter, save_frames
-from gest_stream.config import BufferConfig, BufferPolicy, PipelineConfig, SegmenterKind
+from gest_stream.config import BufferConfig, BufferPolicy, PipelineConfig, Sam2Config, Sam2Size, SegmenterKind
 from gest_stream.models.light import LightSegmenter
+from gest_stream.models.registry import sam2_weights_name
 from gest_stream.testing import ListSource, ScriptedDetector, ScriptedSegmenter, grey_ramp, make_landmarks
 from gest_stream.types import HandLandmarks
 
@@ -53,13 +54,36 @@ def test_a_frame_of_another_kind_is_refused_and_the_tracker_goes_on(image: Any, 
     assert len(hands.step(np.zeros((SIZE[1], SIZE[0], 3), np.uint8)).tracks) == 1
 
 
-def test_auto_takes_light_and_says_why(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a model store that holds nothing."""
+    monkeypatch.setattr("gest_stream.models.store.pooch.os_cache", lambda name: str(tmp_path / name))
+    return tmp_path / "gest_stream"
+
+
+def test_auto_takes_light_and_says_why(caplog: pytest.LogCaptureFixture, empty_cache: Path) -> None:
     kind, reason = choose_segmenter(PipelineConfig())
     assert kind is SegmenterKind.LIGHT and reason.startswith("light: ")
+    assert "gest-stream models fetch sam2.1-tiny" in reason
     with caplog.at_level(logging.INFO, "gest_stream.build"):
         segmenter = make_segmenter(PipelineConfig())
     assert isinstance(segmenter, LightSegmenter)
     assert [record.getMessage() for record in caplog.records] == [f"segmenter {reason}"]
+
+
+@pytest.mark.parametrize(
+    ("cuda", "device", "kind"), [(True, "auto", "sam2"), (False, "auto", "light"), (True, "cpu", "light")]
+)
+def test_auto_takes_sam2_where_its_weights_and_cuda_are_here(
+    cuda: bool, device: str, kind: str, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty_cache.mkdir()
+    (empty_cache / sam2_weights_name("small")).touch()
+    monkeypatch.setattr("torch.cuda.is_available", lambda: cuda)
+    config = PipelineConfig(sam2=Sam2Config(size=Sam2Size.SMALL, device=device))
+    assert str(choose_segmenter(config)[0]) == kind
+    assert choose_segmenter(config)[1].startswith(f"{kind}: ")
+    assert choose_segmenter(PipelineConfig())[0] is SegmenterKind.LIGHT, "the weights of another size are no help"
 
 
 def test_none_tracks_landmarks_only() -> None:
