@@ -58,7 +58,7 @@ class FrameUpload:
 
     def __call__(self, image: NDArray[np.uint8]) -> torch.Tensor:
         """(1, 3, S, S) float32, normalised, of an (H, W, 3) uint8 RGB image; the aspect is not kept, as upstream."""
-        pixels = self._on_device(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
+        pixels = self._on_device(np.require(image, requirements=("C", "W"))).permute(2, 0, 1)[None]
         size = (self._side, self._side)
         if pixels.shape[-2:] != size:
             if pixels.device.type == "cpu":  # torch has Pillow's own integer filter for uint8, there alone

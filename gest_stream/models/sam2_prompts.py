@@ -113,7 +113,7 @@ def clicks_of(prompt: Prompt, frame_size: tuple[int, int], image_size: int, devi
 
 def square_mask(prompt: Prompt, image_size: int, device: torch.device) -> torch.Tensor:
     """(1, 1, S, S) float 0 or 1 of a prompt that is a mask (SAM2VideoPredictor.add_new_mask)."""
-    mask = torch.from_numpy(np.ascontiguousarray(prompt.mask)).to(device)[None, None].float()
+    mask = torch.from_numpy(np.require(prompt.mask, requirements=("C", "W"))).to(device)[None, None].float()
     size = (image_size, image_size)
     if mask.shape[-2:] == size:
         return mask
