@@ -147,6 +147,14 @@ def training_paths(folder: Path) -> list[Path]:
     return sorted(folder.glob("clip_*.npz"))
 
 
+def clip_motion(path: Path) -> float:
+    """How far a hand of a stored clip gets from where it starts, in hand sizes, at most."""
+    with np.load(path) as stored:
+        landmarks = stored["landmarks"]
+    middles = landmarks.mean(axis=2)
+    return float(np.linalg.norm(middles - middles[0], axis=2).max() / np.ptp(landmarks[0], axis=1).max())
+
+
 def _write_training_clip(index: int, folder: Path) -> None:
     path = folder / f"clip_{index:05d}.npz"
     if not path.exists():
