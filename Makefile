@@ -9,10 +9,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 OUT ?= demo_out
 
-.PHONY: install dev demo test check bench clean help
+.PHONY: install dev demo test test-slow check bench clean help
 
 help:
-	@echo "make install | demo | test | check | bench | clean"
+	@echo "make install | demo | test | test-slow | check | bench | clean"
 
 $(VENV)/.base: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found; install one or pass PYTHON=/path/to/python3" >&2; exit 1; }
@@ -37,7 +37,11 @@ demo: install
 	@$(BIN)/gest-stream demo --out $(OUT)
 
 test: dev
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m "not slow"
+
+# what takes minutes on a CPU
+test-slow: dev
+	@$(BIN)/python -m pytest -m slow
 
 check: dev
 	@$(BIN)/ruff check .

@@ -57,7 +57,7 @@ class Compute:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Inference mode in this precision: autocast for bfloat16, TF32 for float32 on CUDA.
+        """Inference mode in this precision: autocast for bfloat16.
 
         Autocast keeps no cache: weights are cast once, when the model is prepared, and a cache would not survive the
         capture of a CUDA graph.
@@ -66,23 +66,22 @@ class Compute:
             if self.dtype is torch.bfloat16:
                 with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False):
                     yield
-            elif self.is_cuda:
-                before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-                torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-                try:
-                    yield
-                finally:
-                    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
             else:
                 yield
 
     def prepare(self, modules: Any) -> Any:
-        """Move modules there; for bfloat16 the weights of matrix products are cast once, not on every frame."""
+        """Move modules there.
+
+        For bfloat16 the weights of matrix products are cast once, not on every frame. For float32 on CUDA, TF32 is
+        allowed, which torch can only do for the whole process.
+        """
         modules = modules.to(self.device)
         if self.dtype is torch.bfloat16:
             for module in modules.modules():
                 if isinstance(module, torch.nn.Linear | torch.nn.Conv2d | torch.nn.ConvTranspose2d):
                     module.to(torch.bfloat16)
+        elif self.is_cuda:
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         if self.is_cuda or self.dtype is torch.bfloat16:
             modules.to(memory_format=torch.channels_last)
         return modules
