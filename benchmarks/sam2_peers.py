@@ -1,4 +1,4 @@
-"""The systems that the SAM2 benchmark compares, each advanced one frame at a time and ending in masks of the frame's size.
+"""The systems that the SAM2 benchmark compares: each advances a frame at a time and ends in masks of the frame's size.
 
 Ours is given the frame as it comes from a decoder, (H, W, 3) uint8 in memory, so its time has the upload and the resize
 in it. The others are given pictures that lie on the device, resized and normalised, so theirs has neither.
@@ -19,7 +19,7 @@ from benchmarks.sam2_clip import Clip, Model
 from benchmarks.sam2_timing import tensor_bytes
 from benchmarks.sam2_transformers import build_transformers_model
 from gest_stream.config import Precision
-from gest_stream.models.sam2_engine import Sam2Engine
+from gest_stream.models.sam2_engine import Sam2Engine, WarmUp
 from gest_stream.models.sam2_frames import FrameUpload
 from gest_stream.models.sam2_masks import frame_logits
 from gest_stream.models.sam2_weights import CONFIG_FILES, size_overrides
@@ -59,10 +59,13 @@ class Ours:
         engine: The engine.
         clip: What it is given.
         precision: What it computes in.
+        warm: How its warm-up went, where it needs one.
     """
 
-    def __init__(self, name: str, engine: Sam2Engine, clip: Clip, precision: Precision) -> None:
-        self.name, self.engine, self.precision = name, engine, precision
+    def __init__(
+        self, name: str, engine: Sam2Engine, clip: Clip, precision: Precision, warm: WarmUp | None = None
+    ) -> None:
+        self.name, self.engine, self.precision, self.warm = name, engine, precision, warm
         self._clip = clip
 
     def chunk(self) -> contextlib.AbstractContextManager[None]:
@@ -203,6 +206,10 @@ class Transformers:
         clip: What it is given.
         pictures: The clip's distinct frames, on the device.
         precision: What model and session are cast to.
+
+    Raises:
+        ImportError: transformers is not installed.
+        ValueError: The model is the narrow one.
     """
 
     def __init__(
@@ -215,6 +222,8 @@ class Transformers:
     ) -> None:
         from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
+        if model.nano:
+            raise ValueError("the narrow model is not built in transformers")
         self.name, self.precision = "transformers", precision
         device, dtype = pictures[0].device, _DTYPES[precision]
         self._model = build_transformers_model(model.size, model.image_size, state).to(device, dtype)
