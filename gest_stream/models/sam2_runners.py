@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from gest_stream.models.memory_bank import BankView, MemoryBank, Reading, gather
@@ -131,20 +132,19 @@ class FixedInputs:
     """What changes from frame to frame for the fixed step, besides features and bank.
 
     Args:
-        temporal: (B, K + 6) int64 rows of the table of temporal encodings; -1 where a place is not read.
-        distance: (B, K + 15) int64 frames since each pointer; -1 where a place is not read.
-        tracked: (B,) bool; the other rows are computed and thrown away.
+        places: (B, (6 + K) + (15 + K) + 1) int64, one tensor because each costs a copy to the device: for each place of
+            a memory frame its row in the table of temporal encodings, for each place of a pointer the frames since
+            then, -1 where a place is not read; last, 1 for an object that is tracked, 0 for a row that is computed and
+            thrown away.
         rivals: (1, 1, S/4, S/4) highest logit of the objects prompted on this frame, -10000 where there are none.
     """
 
-    temporal: torch.Tensor
-    distance: torch.Tensor
-    tracked: torch.Tensor
+    places: torch.Tensor
     rivals: torch.Tensor
 
-    def tensors(self) -> tuple[torch.Tensor, ...]:
-        """All four."""
-        return self.temporal, self.distance, self.tracked, self.rivals
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both."""
+        return self.places, self.rivals
 
 
 FixedStep = Callable[[Features, FixedInputs], Tracked]
@@ -178,6 +178,8 @@ class FixedRunner:
         self._non_overlap = non_overlap
         self._wrap = wrap
         self._steps: dict[FixedShape, FixedStep] = {}
+        side = model.image_size // 4
+        self._nobody = torch.full((1, 1, side, side), _NOBODY_LOGIT, device=model.compute.device)
 
     @property
     def shapes(self) -> tuple[FixedShape, ...]:
@@ -191,7 +193,9 @@ class FixedRunner:
         readings = [bank.readable(object_id) for object_id in object_ids]
         shape = self.shape_of(readings)
         tracked = self.step_for(shape)(features, self.inputs(readings, shape, rivals))
-        rows = torch.tensor([reading.row for reading in readings], device=tracked.memory.device)
+        rows: slice | list[int] = [reading.row for reading in readings]
+        if rows == list(range(len(readings))):
+            rows = slice(len(readings))  # the usual case, which needs no indices on the device
         decoded = tracked.decoded
         chosen = (decoded.logits[rows], decoded.iou[rows], decoded.score[rows], decoded.pointer[rows])
         return Tracked(Decoded(*chosen), tracked.memory[rows])
@@ -211,21 +215,18 @@ class FixedRunner:
 
     def inputs(self, readings: Sequence[Reading], shape: FixedShape, rivals: torch.Tensor | None) -> FixedInputs:
         """What the step is told about these objects, on the device."""
-        bank, device = self._bank, self._model.compute.device
-        temporal = torch.full((shape.objects, bank.frames.shape[1]), _UNUSED)
-        distance = torch.full((shape.objects, bank.pointers.shape[1]), _UNUSED)
-        temporal[:, 0] = 0  # a row without any key would be a softmax over nothing
-        tracked = torch.zeros(shape.objects, dtype=torch.bool)
+        frames, pointers = self._bank.frames.shape[1], self._bank.pointers.shape[1]
+        table = np.full((shape.objects, frames + pointers + 1), _UNUSED)
+        table[:, 0] = table[:, -1] = 0  # a row without any key would be a softmax over nothing
         for reading in readings:
-            temporal[reading.row] = _UNUSED
-            temporal[reading.row, [place for place, _ in reading.frames]] = torch.tensor([v for _, v in reading.frames])
-            distance[reading.row, [p for p, _ in reading.pointers]] = torch.tensor([v for _, v in reading.pointers])
-            tracked[reading.row] = True
-        side = self._model.image_size // 4
-        if rivals is None:
-            rivals = torch.full((1, 1, side, side), _NOBODY_LOGIT, device=device)
-        temporal, distance = temporal.to(device, non_blocking=True), distance.to(device, non_blocking=True)
-        return FixedInputs(temporal, distance, tracked.to(device, non_blocking=True), rivals)
+            row = table[reading.row]
+            row[0], row[-1] = _UNUSED, 1
+            for place, temporal in reading.frames:
+                row[place] = temporal
+            for place, distance in reading.pointers:
+                row[frames + place] = distance
+        places = torch.from_numpy(table).to(self._model.compute.device, non_blocking=True)
+        return FixedInputs(places, self._nobody if rivals is None else rivals)
 
     def step_for(self, shape: FixedShape) -> FixedStep:
         """The step of a shape; made on first use."""
@@ -244,7 +245,9 @@ class FixedRunner:
         masked = shape.conditioning is None
         conditioning = sizes.conditioning if shape.conditioning is None else shape.conditioning
         frames, pointers = sizes.frames + conditioning, sizes.pointers + conditioning
-        temporal, distance = inputs.temporal[:, :frames], inputs.distance[:, :pointers]
+        first_pointer = self._bank.frames.shape[1]
+        temporal = inputs.places[:, :frames]
+        distance = inputs.places[:, first_pointer : first_pointer + pointers]
         view = BankView(
             self._bank.frames[: shape.objects, :frames],
             temporal.clamp(min=0),
@@ -256,7 +259,7 @@ class FixedRunner:
         decoded = model.decode(self._attention(features, view), features)
         enlarged = model.enlarge(decoded.logits)
         if self._non_overlap:
-            alone = torch.where(inputs.tracked[:, None, None, None], enlarged, _NOBODY_LOGIT)
+            alone = torch.where((inputs.places[:, -1] > 0)[:, None, None, None], enlarged, _NOBODY_LOGIT)
             enlarged = _own_pixels(model, alone, inputs.rivals)
         return Tracked(decoded, model.remember(features, enlarged, decoded.score, certain=False))
 
