@@ -352,8 +352,9 @@ class Sam2Engine:
             self.reset()
             encoded = self.encode(image)
             self.step(encoded, {-1 - index: middle for index in range(count)})
-            # until every place of the bank is full, when the last shape comes up
-            for _ in range(self.model.pointer_frames + 1 if isinstance(self._runner, FixedRunner) else 1):
+            self.step(encoded)
+            if isinstance(self._runner, FixedRunner):
+                self._fill_memories()
                 self.step(encoded)
         self.reset()
         self.compute.synchronize()
@@ -361,6 +362,14 @@ class Sam2Engine:
         warm = WarmUp((now_ns() - start) / 1e9, captured, self._graphs.failure or self._encode_image.failure)
         _log.info("sam2 warmed up in %.1f s on %s, %d CUDA graphs", warm.seconds, self.compute.device, warm.graphs)
         return warm
+
+    def _fill_memories(self) -> None:
+        """Every place of every object, so that the shape without masks comes up; steps may refuse to fill them."""
+        frame = torch.zeros(self.model.tokens, self.model.memory_dim, device=self.compute.device)
+        pointer = torch.zeros(self.model.hidden_dim, device=self.compute.device)
+        for object_id in self._bank.object_ids:
+            for _ in range(self.model.pointer_frames):
+                self._bank.write(object_id, frame, pointer, conditioning=False)
 
     @contextmanager
     def _out_of_memory_is_an_error(self, doing: str) -> Iterator[None]:
