@@ -6,7 +6,13 @@ import sys
 COMMANDS = (
     ["benchmarks.quality"],
     ["benchmarks.end_to_end"],
+    ["benchmarks.sam2_quality"],
     ["benchmarks.soak", "--frames", "9000", "--json", "benchmarks/results/soak_quick.json"],
+    [
+        *("benchmarks.sam2_engine", "--cases", "tiny:256:2:2", "--runners", "batched", "--precisions", "float32"),
+        *("--json", "benchmarks/results/sam2_engine_quick.json"),
+    ],
+    ["benchmarks.sam2_long_run", "--steps", "5000", "--json", "benchmarks/results/sam2_engine_long_quick.json"],
 )
 
 for command in COMMANDS:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,7 +83,7 @@ def make_clip(frame_size: tuple[int, int], objects: int, seed: int = 0) -> Clip:
     rng = np.random.default_rng(seed)
     cell = max(min(frame_size) // 12, 1)
     coarse = rng.integers(0, 256, (height // cell + 2, width // cell + 2, 3))
-    picture = np.kron(coarse, np.ones((cell, cell, 1)))[:height, :width]
+    picture: NDArray[np.floating[Any]] = np.kron(coarse, np.ones((cell, cell, 1)))[:height, :width]
     for axis in (0, 1):  # softened, so that resizing has something to do
         picture = sum(np.roll(picture, shift, axis) for shift in range(-(cell // 2), cell // 2 + 1)) / (
             cell // 2 * 2 + 1

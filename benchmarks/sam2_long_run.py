@@ -74,7 +74,8 @@ def events_of(step: int, engine: Sam2Engine, clip: Clip, next_id: int) -> dict[i
         return {next_id: Prompt(no_points, no_labels, boxes[step % len(boxes)])}
     if step % CORRECT_EVERY == 0:
         mode = (PromptMode.APPEND, PromptMode.REFINE, PromptMode.RESET)[step // CORRECT_EVERY % 3]
-        middle = np.array([clip.frame_size], np.float32) / 2
+        width, height = clip.frame_size
+        middle = np.array([[width / 2, height / 2]], np.float32)
         return {ids[-1]: Prompt(middle, np.ones(1, np.int32), mode=mode)}
     return {}
 
