@@ -18,6 +18,7 @@ from gest_stream.types import (
     HandMask,
     MaskSource,
     Prompt,
+    PromptMode,
     Track,
     TrackState,
 )
@@ -99,12 +100,58 @@ def test_cropped_mask_equals_the_full_picture(seed: int, other_seed: int) -> Non
 
 def test_prompt_refuses_nothing_and_foreign_labels() -> None:
     no_points, no_labels = np.zeros((0, 2), np.float32), np.zeros(0, np.int32)
-    with pytest.raises(InvalidInputError, match="at least one point or a box"):
+    with pytest.raises(InvalidInputError, match="expected at least one point, a box or a mask, got none of them"):
         Prompt(no_points, no_labels)
     with pytest.raises(InvalidInputError, match="expected 0 or 1, got \\[2\\]"):
         Prompt(np.zeros((1, 2), np.float32), np.array([2], np.int32))
     with pytest.raises(InvalidInputError, match="x0 < x1"):
         Prompt(no_points, no_labels, (5.0, 0.0, 5.0, 3.0))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_prompt_refuses_points_and_boxes_that_are_no_numbers(bad: float) -> None:
+    points = np.array([[1, 2], [bad, 3]], np.float32)
+    with pytest.raises(InvalidInputError, match=rf"expected finite pixels, got \[\[1.0, 2.0\], \[{bad}, 3.0\]\]"):
+        Prompt(points, np.ones(2, np.int32))
+    with pytest.raises(InvalidInputError, match="x0 < x1 and y0 < y1, got"):
+        Prompt(points[:0], np.zeros(0, np.int32), (0.0, np.nan, 5.0, 3.0))
+
+
+@pytest.mark.parametrize(
+    ("points", "labels", "message"),
+    [
+        (np.zeros((1, 3), np.float32), np.ones(1, np.int32), r"expected \(N, 2\) float32, got \(1, 3\) float32"),
+        (np.zeros((1, 2), np.float64), np.ones(1, np.int32), r"got \(1, 2\) float64"),
+        (np.zeros((2, 2), np.float32), np.ones(1, np.int32), r"expected \(2,\) int32, got \(1,\) int32"),
+        (np.zeros((1, 2), np.float32), np.ones(1, np.int64), r"got \(1,\) int64"),
+        (np.zeros((2, 2), np.float32), np.array([1, -1], np.int32), r"expected 0 or 1, got \[-1, 1\]"),
+    ],
+)
+def test_prompt_refuses_other_shapes_and_dtypes(points: Any, labels: Any, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        Prompt(points, labels)
+
+
+def test_prompt_from_mask_is_the_mask_alone() -> None:
+    mask = np.eye(4, 6, dtype=bool)
+    prompt = Prompt.from_mask(mask, PromptMode.APPEND)
+    assert prompt.mask is mask
+    assert (prompt.points_xy_px.shape, prompt.labels.shape, prompt.box_xyxy_px) == ((0, 2), (0,), None)
+    assert (prompt.mode, Prompt.from_mask(mask).mode) == (PromptMode.APPEND, PromptMode.RESET)
+
+
+@pytest.mark.parametrize("mask", [np.zeros((4, 6), np.uint8), np.zeros(6, bool), np.zeros((1, 4, 6), bool)])
+def test_prompt_refuses_masks_of_other_kinds(mask: Any) -> None:
+    with pytest.raises(InvalidInputError, match=r"prompt mask: expected \(H, W\) bool, got"):
+        Prompt.from_mask(mask)
+
+
+def test_prompt_refuses_a_mask_with_points_or_a_box() -> None:
+    mask, point, label = np.ones((4, 6), bool), np.ones((1, 2), np.float32), np.ones(1, np.int32)
+    with pytest.raises(InvalidInputError, match="a mask comes alone, got points or a box with it; use two prompts"):
+        Prompt(point, label, mask=mask)
+    with pytest.raises(InvalidInputError, match="a mask comes alone"):
+        Prompt(point[:0], label[:0], (0.0, 0.0, 2.0, 2.0), mask=mask)
 
 
 def two_tracks() -> FrameResult:
