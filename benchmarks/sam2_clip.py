@@ -84,10 +84,9 @@ def make_clip(frame_size: tuple[int, int], objects: int, seed: int = 0) -> Clip:
     cell = max(min(frame_size) // 12, 1)
     coarse = rng.integers(0, 256, (height // cell + 2, width // cell + 2, 3))
     picture: NDArray[np.floating[Any]] = np.kron(coarse, np.ones((cell, cell, 1)))[:height, :width]
+    shifts = range(-(cell // 2), cell // 2 + 1)
     for axis in (0, 1):  # softened, so that resizing has something to do
-        picture = sum(np.roll(picture, shift, axis) for shift in range(-(cell // 2), cell // 2 + 1)) / (
-            cell // 2 * 2 + 1
-        )
+        picture = np.asarray(np.stack([np.roll(picture, shift, axis) for shift in shifts]).mean(axis=0))
     images = [np.roll(picture, (step, 2 * step), (0, 1)).astype(np.uint8) for step in range(DISTINCT_FRAMES)]
     boxes = {}
     for index in range(objects):
