@@ -217,11 +217,19 @@ def iou(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize(
-    "size", [Sam2Size.SMALL, Sam2Size.BASE_PLUS, pytest.param(Sam2Size.LARGE, marks=pytest.mark.slow)]
+    ("size", "image_size"),
+    [
+        (Sam2Size.SMALL, 128),
+        pytest.param(Sam2Size.BASE_PLUS, 160, marks=pytest.mark.slow),
+        pytest.param(Sam2Size.LARGE, 160, marks=pytest.mark.slow),
+    ],
 )
-def test_every_size_gives_upstreams_masks(size: Sam2Size, frames: list[NDArray[np.uint8]]) -> None:
-    """At 96 pixels: among the 16 tokens of 64 pixels one bfloat16 rounding in memory that falls otherwise shows."""
-    material = Material(size, 96, frames, share=size is Sam2Size.LARGE)
+def test_every_size_gives_upstreams_masks(size: Sam2Size, image_size: int, frames: list[NDArray[np.uint8]]) -> None:
+    """Not smaller: memory is stored in bfloat16, and a rounding that falls otherwise shows among few tokens.
+
+    Seen at 96 pixels (36 tokens): 1e-5, and after such a rounding 6e-5, which fades as that memory ages.
+    """
+    material = Material(size, image_size, frames, share=size is Sam2Size.LARGE)
     events, there = SCENARIOS[FOUR], 60.0  # random weights may see no object at all, which would test nothing
     theirs = material.run_theirs(events, there)
     exact = material.difference(Sam2Runner.EXACT, events, theirs, there)
