@@ -36,7 +36,7 @@ NANO: tuple[str, ...] = (
     f"model.image_encoder.neck.position_encoding.num_pos_feats={_WIDTH}",
     f"model.image_encoder.neck.backbone_channel_list=[{_TRUNK * 8},{_TRUNK * 4},{_TRUNK * 2},{_TRUNK}]",
     f"{_ATTENTION}.d_model={_WIDTH}",
-    f"{_ATTENTION}.num_layers=2",
+    f"{_ATTENTION}.num_layers=1",
     f"{_ATTENTION}.layer.d_model={_WIDTH}",
     f"{_ATTENTION}.layer.dim_feedforward={2 * _WIDTH}",
     f"{_ATTENTION}.layer.self_attention.embedding_dim={_WIDTH}",
@@ -47,6 +47,7 @@ NANO: tuple[str, ...] = (
     f"model.memory_encoder.in_dim={_WIDTH}",
     f"model.memory_encoder.mask_downsampler.embed_dim={_WIDTH}",
     f"model.memory_encoder.fuser.layer.dim={_WIDTH}",
+    "model.memory_encoder.fuser.num_layers=1",
 )
 """Overrides of upstream's tiny config."""
 

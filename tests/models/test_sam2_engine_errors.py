@@ -12,7 +12,7 @@ import torch
 
 from gest_stream.config import MemoryPolicy, Sam2Runner
 from gest_stream.errors import DeviceError, GestStreamError, InvalidInputError
-from gest_stream.models import memory_bank, sam2_engine
+from gest_stream.models import sam2_engine, sam2_runners
 from gest_stream.models.sam2_engine import Sam2Encoded, Sam2Engine
 from gest_stream.models.sam2_graphs import GraphSteps
 from gest_stream.models.sam2_model import Sam2Model
@@ -165,7 +165,7 @@ def test_no_memory_anywhere_in_a_step_leaves_the_state_as_it_was(
         calls.append(1)
         return plain(*args, **kwargs) if len(calls) <= works else no_memory()
 
-    prompts = {2: click(60, 20), 3: [click(9, 9), click(60, 60, 0, REFINE)]}
+    prompts: dict[int, Prompt | list[Prompt]] = {2: click(60, 20), 3: [click(9, 9), click(60, 60, 0, REFINE)]}
     with untouched(engine, encoded[5]), monkeypatch.context() as broken:
         broken.setattr(engine.model, part, sometimes)
         with pytest.raises(DeviceError, match=SUGGESTION.format("tracking")):
@@ -176,7 +176,7 @@ def test_no_memory_anywhere_in_a_step_leaves_the_state_as_it_was(
 def test_no_memory_for_the_masks_that_are_handed_out_leaves_the_state_as_it_was(
     works: int, encoded: list[Sam2Encoded], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine, plain, calls = tracking(encoded), sam2_engine.joined, []
+    engine, plain, calls = tracking(encoded), sam2_runners.joined, []
 
     def sometimes(parts: Any) -> Any:
         calls.append(1)
@@ -209,7 +209,7 @@ def test_no_memory_while_a_graph_is_captured_leaves_the_state_as_it_was(encoded:
         engine._runner = plain
 
 
-@pytest.mark.parametrize("owner", [(Sam2Model, "_make_constants"), (memory_bank.torch, "zeros")])
+@pytest.mark.parametrize("owner", [(Sam2Model, "_make_constants"), (torch, "zeros")])
 def test_no_memory_for_the_model_is_an_error_that_suggests_a_smaller_one(
     owner: tuple[Any, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,8 +22,8 @@ def grey_levels(image: NDArray[np.uint8], side: int) -> NDArray[np.float64]:
     """(S, S, 3) 0-255: what the model is given, un-normalised."""
     picture = FrameUpload(CPU, side)(image)
     assert (picture.shape, picture.dtype) == ((1, 3, side, side), torch.float32)
-    values: NDArray[np.float64] = picture[0].permute(1, 2, 0).double().numpy()
-    return (values * STD + MEAN) * 255
+    values = np.asarray(picture[0].permute(1, 2, 0).double().numpy(), np.float64)
+    return np.asarray((values * STD + MEAN) * 255, np.float64)
 
 
 def pillow(image: NDArray[np.uint8], side: int) -> NDArray[np.float64]:

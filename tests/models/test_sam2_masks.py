@@ -100,7 +100,7 @@ def test_masks_that_overlap_become_disjoint_and_the_higher_logit_wins() -> None:
 
 def test_many_wavy_masks_are_disjoint() -> None:
     apart = to_hand_masks(masks_of(waves(6), list(range(6))), non_overlap=True)
-    claims = sum((mask.full() >= 128).astype(int) for mask in apart.values())
+    claims = np.stack([mask.full() >= 128 for mask in apart.values()]).sum(axis=0)
     assert claims.max() == 1
 
 
