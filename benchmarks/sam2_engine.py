@@ -7,8 +7,9 @@ live in one process; in each round every one of them advances some frames, in an
 round. A round's first frame is not counted, because it pays for the change of system (caches, autocast's weights).
 Systems are compared by the median over rounds of the ratio of their medians within one round.
 
-It needs torch and sam2 and no more; transformers takes part where it is installed. `python -m benchmarks.sam2_plot`
-draws the result.
+It needs torch and sam2 and no more; transformers takes part where it is installed. On CUDA upstream's vos_optimized
+takes part, too, and compiles for minutes in every case: the result is written after each case, so that a run that is
+cut off keeps what it has. `python -m benchmarks.sam2_plot` draws it.
 """
 
 from __future__ import annotations
@@ -29,12 +30,10 @@ from benchmarks.sam2_clip import Clip, Model, make_clip, make_engine
 from benchmarks.sam2_parts import matrix_tflops, measure_parts
 from benchmarks.sam2_peers import Ours, System, Transformers, Upstream, pictures_on_device
 from benchmarks.sam2_rounds import WARM_UP_FRAMES, Record, Skipped, figures_of, measure_round, warm_up
+from benchmarks.sam2_timing import Stopwatch
 from gest_stream.config import Precision, Sam2Runner, Sam2Size
 
-ON_CUDA = [
-    *(f"{size}:1024:1,2,4" for size in ("tiny", "small", "base_plus", "large")),
-    "tiny:512:1,2,4",
-]
+ON_CUDA = ["tiny:1024:2,1,4", "small:1024:2", "base_plus:1024:2", "large:1024:2", "tiny:512:2"]
 ON_CPU = ["tiny:256:1,2,4", "tiny:512:2:2"]
 
 
@@ -75,10 +74,15 @@ class Plan:
     peers: tuple[str, ...]
     compile: bool
 
+    @property
+    def warm_up_frames(self) -> int:
+        """Until memories are full; on CUDA some more, because a compiler captures the last shape after it ran."""
+        return WARM_UP_FRAMES + (8 if self.device.startswith("cuda") else 0)
+
     def clip_frames(self, rounds: int) -> int:
         """Frames that a system sees in all; on CUDA each round has a second pass, without waits."""
         passes = 2 if self.device.startswith("cuda") else 1
-        return WARM_UP_FRAMES + rounds * passes * (self.frames + 1)
+        return self.warm_up_frames + rounds * passes * (self.frames + 1)
 
 
 def systems_of(case: Case, plan: Plan, clip: Clip, skipped: Skipped) -> Iterator[System]:
@@ -140,7 +144,8 @@ def ours(
 def measure_case(case: Case, plan: Plan) -> dict[str, Any]:
     """Every system of one case."""
     clip, skipped = make_clip(plan.frame_size, case.objects), Skipped()
-    records = warm_up([Record(system) for system in systems_of(case, plan, clip, skipped)], skipped)
+    records = [Record(system) for system in systems_of(case, plan, clip, skipped)]
+    records = warm_up(records, skipped, plan.warm_up_frames)
     for turn in range(case.rounds):
         measure_round(records, torch.device(plan.device), plan.frames, turn)
     for record in records:
@@ -225,11 +230,7 @@ def settings_of(plan: Plan) -> dict[str, Any]:
             "a frame from picture to float32 logits at frame size for all objects; ours starts from (H, W, 3) uint8 in "
             "memory, the others from pictures that lie ready on the device"
         ),
-        "timing": (
-            "CUDA events around each frame, on an idle device"
-            if cuda
-            else "the process's clock around each frame, on a CPU that other work shares (load_before)"
-        ),
+        "timing": Stopwatch(torch.device(plan.device)).clock,
         "others_take_times_as_long": (
             "median over rounds of (other's median / our median) in the same round; above 1 ours is faster"
         ),
@@ -242,7 +243,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", help="size:image_size:objects[:rounds]; size nano-tiny is a narrow tiny")
     parser.add_argument("--device", help="a torch device; CUDA where there is one, else the CPU")
-    parser.add_argument("--rounds", type=int, default=0, help="of cases that do not say; 0: 20 on CUDA, 3 elsewhere")
+    parser.add_argument("--rounds", type=int, default=0, help="of cases that do not say; 0: 10 on CUDA, 3 elsewhere")
     parser.add_argument("--frames", type=int, default=0, help="counted in each round; 0: 20 on CUDA, 4 elsewhere")
     parser.add_argument("--frame-size", type=int, nargs=2, default=(1280, 720), metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--runners", nargs="+", choices=[str(one) for one in Sam2Runner])
@@ -264,7 +265,7 @@ def main() -> None:
     plan = plan_of(args)
     cuda = plan.device.startswith("cuda")
     texts = args.cases or (ON_CUDA if cuda else ON_CPU)
-    cases = [case for text in texts for case in parse_case(text, args.rounds or (20 if cuda else 3))]
+    cases = [case for text in texts for case in parse_case(text, args.rounds or (10 if cuda else 3))]
     objects: dict[Model, tuple[int, ...]] = {}
     for case in cases:
         objects[case.model] = (*objects.get(case.model, ()), case.objects)

@@ -177,6 +177,7 @@ def main() -> None:
         "device": str(engine.compute.device),
         "gpu": torch.cuda.get_device_name() if engine.compute.is_cuda else "none was lent",
         "threads": args.threads,
+        "timing": Stopwatch(engine.compute.device).clock,
         "runner": args.runner,
         "ours": run_ours(engine, clip, args.steps, args.samples),
         "upstream": run_upstream(model, engine, clip, args.upstream_frames),

@@ -108,8 +108,11 @@ def measure_part(part: Part, compute: Compute, repeats: int) -> dict[str, Any]:
         **percentiles([watch.time(part.run)[0] for _ in range(repeats)]),
     }
     if compute.is_cuda and part.capturable:
-        replay, _ = capture_on_cuda(part.run)
-        figures["graph"] = percentiles([watch.time(replay)[0] for _ in range(repeats)])
+        try:
+            replay, _ = capture_on_cuda(part.run)
+            figures["graph"] = percentiles([watch.time(replay)[0] for _ in range(repeats)])
+        except RuntimeError as exc:
+            figures["graph"] = {"failed": (str(exc).splitlines() or [""])[0]}
     return figures
 
 

@@ -109,6 +109,18 @@ def pictures_on_device(engine: Sam2Engine, clip: Clip) -> list[torch.Tensor]:
         return [upload(image)[0] for image in clip.images]
 
 
+@contextlib.contextmanager
+def tf32() -> Iterator[None]:
+    """TF32 for float32 on CUDA, which upstream's notebooks switch on and our engine, too; elsewhere nothing."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = True
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
 class Upstream:
     """`SAM2VideoPredictor.propagate_in_video` over a clip whose prompts are all on frame 0.
 
@@ -168,14 +180,14 @@ class Upstream:
 
     @contextlib.contextmanager
     def chunk(self) -> Iterator[None]:
-        """Autocast for bfloat16, and no progress bar."""
+        """Autocast for bfloat16, TF32 for float32, and no progress bar."""
         import sam2.sam2_video_predictor as module
 
         upstream: Any = module
         bars, upstream.tqdm = upstream.tqdm, lambda iterable, **_: iterable
         bfloat16 = self.precision is Precision.BFLOAT16
         try:
-            with warnings.catch_warnings(), torch.autocast(self._device.type, torch.bfloat16, enabled=bfloat16):
+            with warnings.catch_warnings(), tf32(), torch.autocast(self._device.type, torch.bfloat16, enabled=bfloat16):
                 warnings.simplefilter("ignore")
                 yield
         finally:
@@ -240,8 +252,8 @@ class Transformers:
         )
 
     def chunk(self) -> contextlib.AbstractContextManager[None]:
-        """Nothing to hold."""
-        return contextlib.nullcontext()
+        """TF32 as the others."""
+        return tf32()
 
     def advance(self, frame: int) -> torch.Tensor:
         """As `System.advance`; masks are enlarged as its processor's post_process_masks does."""

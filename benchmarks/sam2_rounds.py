@@ -29,6 +29,7 @@ class Record:
         system: The system.
         frame: The next frame.
         rounds_ms: Counted times of each round.
+        wall_ms: The same by the wall's clock, of all rounds.
         streamed_ms: On CUDA, time of a frame where nothing waits in between, of each round.
         peak_bytes: Highest allocation above what all systems hold at rest.
         agreement: Masks beside upstream's in the same precision: lowest IoU and largest difference of a logit.
@@ -38,6 +39,7 @@ class Record:
     system: System
     frame: int = 0
     rounds_ms: list[list[float]] = field(default_factory=list)
+    wall_ms: list[float] = field(default_factory=list)
     streamed_ms: list[float] = field(default_factory=list)
     peak_bytes: int | None = None
     agreement: tuple[float, float] | None = None
@@ -49,14 +51,19 @@ class Record:
         return self.system.advance(self.frame - 1)
 
 
-def warm_up(records: Sequence[Record], skipped: Skipped) -> list[Record]:
+def warm_up(records: Sequence[Record], skipped: Skipped, frames: int = WARM_UP_FRAMES) -> list[Record]:
     """Fill every memory, all systems frame by frame together, and compare their masks to upstream's.
+
+    Args:
+        records: One for each system.
+        skipped: Where it is written which system failed, and why.
+        frames: How many.
 
     Returns:
         The systems that got through it.
     """
     running = list(records)
-    for _ in range(WARM_UP_FRAMES):
+    for _ in range(frames):
         references: dict[Precision, torch.Tensor] = {}
         for record in tuple(running):
             system = record.system
@@ -98,7 +105,10 @@ def measure_round(records: Sequence[Record], device: torch.device, frames: int, 
             record.advance()
             watch.synchronize()
             start = watch.start_peak()
-            record.rounds_ms.append([watch.time(record.advance)[0] for _ in range(frames)])
+            record.rounds_ms.append([])
+            for _ in range(frames):
+                record.rounds_ms[-1].append(watch.time(record.advance)[0])
+                record.wall_ms.append(watch.wall_ms)
             peak = watch.peak_above(start)
             if peak is not None:
                 record.peak_bytes = max(record.peak_bytes or 0, peak)
@@ -126,6 +136,7 @@ def figures_of(record: Record, records: Sequence[Record]) -> dict[str, Any]:
         "system": system.name,
         "precision": str(system.precision),
         **percentiles([value for values in record.rounds_ms for value in values]),
+        "wall_p50_ms": round(float(np.median(record.wall_ms)), 3),
         "state_bytes": {str(frames): count for frames, count in record.state_bytes.items()},
         "state_bytes_a_frame": round(grown / max(last - first, 1)),
         "peak_bytes_above_rest": record.peak_bytes,

@@ -1,4 +1,4 @@
-"""Time and memory of work on a device: CUDA events where there is CUDA, the process's clock elsewhere."""
+"""Time and memory of work on a device: CUDA events where there is CUDA, the CPU's clocks elsewhere."""
 
 from __future__ import annotations
 
@@ -23,23 +23,41 @@ class Stopwatch:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._cuda = device.type == "cuda"
+        self.wall_ms = 0.0
+        """Of the last call, by the wall's clock."""
+
+    @property
+    def clock(self) -> str:
+        """What times are by."""
+        if self._cuda:
+            return "CUDA events around each call, on an idle device"
+        if torch.get_num_threads() == 1:
+            return (
+                "the process's own CPU time, with one thread, because other work shares the CPU; wall_p50_ms beside it"
+            )
+        return "the wall's clock"
 
     def time(self, run: Callable[[], T]) -> tuple[float, T]:
         """Milliseconds of a call, and what it returned.
 
         On CUDA from an event before it, on an idle device, to one after it; host time in which the device had to wait
-        for launches is in it.
+        for launches is in it. On a CPU with one thread the time that this process was given, which other work changes
+        little; with more threads that would be their sum, so then it is the wall's.
         """
+        start = time.perf_counter_ns()
         if not self._cuda:
-            start = time.perf_counter_ns()
+            own = time.process_time_ns()
             result = run()
-            return (time.perf_counter_ns() - start) / 1e6, result
+            own = time.process_time_ns() - own
+            self.wall_ms = (time.perf_counter_ns() - start) / 1e6
+            return own / 1e6 if torch.get_num_threads() == 1 else self.wall_ms, result
         self.synchronize()
         before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         before.record()
         result = run()
         after.record()
         after.synchronize()
+        self.wall_ms = (time.perf_counter_ns() - start) / 1e6
         return float(before.elapsed_time(after)), result
 
     def synchronize(self) -> None:

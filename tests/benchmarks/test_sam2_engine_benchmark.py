@@ -80,6 +80,36 @@ def test_memories_are_filled_and_masks_compared_before_anything_is_timed(ours: O
     assert [len(record.rounds_ms[0]) for record in records] == [2, 2]
 
 
+def test_on_cuda_frames_are_timed_by_events_and_once_more_without_waits(
+    ours: Ours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Event:
+        marks = 0.0
+
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            Event.marks += 5.0
+            self.mark = Event.marks
+
+        def synchronize(self) -> None: ...
+
+        def elapsed_time(self, later: "Event") -> float:
+            return later.mark - self.mark
+
+    allocated = iter((100, 100))
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: next(allocated))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 130)
+    record = Record(ours)
+    measure_round([record], torch.device("cuda"), 2, turn=0)
+    assert record.rounds_ms == [[5.0, 5.0]] and record.streamed_ms == [2.5] and record.peak_bytes == 30
+    assert record.frame == 6, "two passes, each with a frame that is not counted"
+
+
 def test_upstreams_state_grows_by_frame_and_ours_does_not(ours: Ours, upstream: Upstream) -> None:
     sizes: dict[str, list[int]] = {"ours batched": [], "upstream": []}
     for system in (ours, upstream):
