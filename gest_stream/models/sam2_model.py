@@ -231,9 +231,11 @@ def without_overlap(enlarged: torch.Tensor) -> torch.Tensor:
     """
     if enlarged.shape[0] == 1:
         return enlarged
-    highest = enlarged.argmax(dim=0, keepdim=True)
-    own = torch.arange(enlarged.shape[0], device=enlarged.device)[:, None, None, None]
-    return torch.where(highest == own, enlarged, enlarged.clamp(max=_SUPPRESSED_LOGIT))
+    # not argmax, which takes a hundred times as long on a CPU along this dimension (300 ms for two 720p masks)
+    own = enlarged == enlarged.amax(dim=0, keepdim=True)
+    for index in range(1, enlarged.shape[0]):  # of equal ones the first, as argmax has it
+        own[index] &= ~own[:index].any(dim=0)
+    return torch.where(own, enlarged, enlarged.clamp(max=_SUPPRESSED_LOGIT))
 
 
 def _check_supported(modules: Any) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gest_stream.config import Sam2Runner, Sam2Size
 from gest_stream.models.sam2_engine import Sam2Encoded, Sam2Engine
+from gest_stream.models.sam2_model import without_overlap
 from gest_stream.synthetic import preset, render_clip
 from gest_stream.types import Prompt, PromptMode
 from tests.models.sam2_upstream import (
@@ -182,6 +183,13 @@ def hiding_bias(material: Material, events: Sequence[Event]) -> float:
         if masks.decoded is not None:
             scores += masks.decoded.score.flatten().tolist()
     return -float(np.quantile(scores, 0.4))
+
+
+def test_overlap_is_removed_as_upstream_removes_it(tiny: Material) -> None:
+    logits = torch.randn(4, 1, 24, 32, generator=torch.Generator().manual_seed(3)).mul(20).round()  # with many ties
+    theirs = tiny.upstream().predictor._apply_non_overlapping_constraints(logits)
+    assert torch.equal(without_overlap(logits), theirs)
+    assert not torch.equal(theirs, logits)
 
 
 def test_more_prompts_than_fit_give_what_upstream_gives_with_the_same_limit(tiny: Material) -> None:
