@@ -47,6 +47,7 @@ from gest_stream.models.sam2 import Sam2Segmenter, load_engine
 from gest_stream.models.sam2_engine import Sam2Encoded
 from gest_stream.synthetic import PRESETS, ClipConfig, SyntheticFrame, preset
 from gest_stream.synthetic.workers import render_in_processes
+from gest_stream.tracking.prompts import build_prompt
 from gest_stream.types import Frame, FrameResult, HandLandmarks, HandMask, Observation, PromptMode
 
 ABOUT: Final = (
@@ -70,12 +71,14 @@ class Variant:
         changes: Settings of `Sam2Config` that differ from the default.
         tracker: Settings of the tracker.
         append: Prompts of known hands keep their memory, where the tracker would start it anew.
+        together: Where the tracker corrects one hand, every hand with landmarks is prompted.
         against: The variant that it is compared to.
     """
 
     changes: Mapping[str, Any] = field(default_factory=dict)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     append: bool = False
+    together: bool = False
     against: str = DEFAULT
 
 
@@ -91,6 +94,7 @@ VARIANTS: Final[Mapping[str, Variant]] = {
     DEFAULT: Variant(),
     "non_overlap off": Variant({"non_overlap": False}),
     "max_hole_share 0": Variant({"max_hole_share": 0.0}),
+    "max_hole_share 0.0005": Variant({"max_hole_share": 0.0005}),
     "memory confident": Variant({"memory": MemoryPolicy.CONFIDENT}),
     "keep anchor": Variant({"keep": ConditioningKeep.ANCHOR}),
     "wrist_cut off": Variant({"wrist_cut": False}),
@@ -101,8 +105,9 @@ VARIANTS: Final[Mapping[str, Variant]] = {
         _UPSTREAM, TrackerConfig(prompts=PromptConfig(forearm_points=False, other_hand_points=False))
     ),
     "reprompt after 2": Variant({}, TrackerConfig(loss=LossConfig(reprompt_after_frames=2))),
-    "reprompt after 2, every 5": Variant(
-        {}, TrackerConfig(loss=LossConfig(reprompt_after_frames=2, reprompt_interval_frames=5))
+    "reprompt together": Variant({}, together=True),
+    "reprompt after 2, together": Variant(
+        {}, TrackerConfig(loss=LossConfig(reprompt_after_frames=2)), together=True, against="reprompt after 2"
     ),
     APPEND: Variant({}, append=True),
     "append, keep 2 recent": Variant({"conditioning_frames": 2}, append=True, against=APPEND),
@@ -151,11 +156,11 @@ class EncodedSegmenter:
     Args:
         inner: Does all else.
         encoded: Of the frame with that number.
-        append: Prompts of known hands keep what is remembered of them.
+        variant: What becomes of the tracker's prompts.
     """
 
-    def __init__(self, inner: Sam2Segmenter, encoded: Sequence[Sam2Encoded], append: bool = False) -> None:
-        self._inner, self._encoded, self._append = inner, encoded, append
+    def __init__(self, inner: Sam2Segmenter, encoded: Sequence[Sam2Encoded], variant: Variant) -> None:
+        self._inner, self._encoded, self._variant = inner, encoded, variant
         self._seq = 0
         self.prompted: list[tuple[int, int]] = []
         """(frame, object) of every prompt."""
@@ -167,14 +172,14 @@ class EncodedSegmenter:
 
     def step(self, encoded: Sam2Encoded, observations: Sequence[Observation]) -> Mapping[int, HandMask]:
         """As the inner one's."""
-        told = []
-        for one in observations:
-            if one.prompt is not None:
-                self.prompted.append((self._seq, one.object_id))
-                if self._append and one.object_id in self._inner.engine.object_ids:
-                    one = replace(one, prompt=replace(one.prompt, mode=PromptMode.APPEND))
-            told.append(one)
-        return self._inner.step(encoded, told)
+        known = self._inner.engine.object_ids
+        corrected = any(one.prompt is not None and one.object_id in known for one in observations)
+        if self._variant.together and corrected:
+            observations = [_prompted(one, observations, encoded.frame_size) for one in observations]
+        if self._variant.append:
+            observations = [_appended(one) if one.object_id in known else one for one in observations]
+        self.prompted += [(self._seq, one.object_id) for one in observations if one.prompt is not None]
+        return self._inner.step(encoded, observations)
 
     def forget(self, object_id: int) -> None:
         """As the inner one's."""
@@ -187,6 +192,17 @@ class EncodedSegmenter:
     def close(self) -> None:
         """As the inner one's."""
         self._inner.close()
+
+
+def _appended(one: Observation) -> Observation:
+    return one if one.prompt is None else replace(one, prompt=replace(one.prompt, mode=PromptMode.APPEND))
+
+
+def _prompted(one: Observation, everyone: Sequence[Observation], frame_size: tuple[int, int]) -> Observation:
+    if one.prompt is not None or one.landmarks is None:
+        return one
+    others = [other.landmarks for other in everyone if other is not one and other.landmarks is not None]
+    return replace(one, prompt=build_prompt(one.landmarks, others, frame_size))
 
 
 def rendered_clip(config: ClipConfig, folder: Path) -> list[SyntheticFrame]:
@@ -234,7 +250,7 @@ def track_clip(clip: Clip, segmenter: Segmenter[Any], tracker: TrackerConfig) ->
 def run_variant(clip: Clip, variant: Variant, weights: Path) -> tuple[list[FrameResult], list[tuple[int, int]]]:
     """What the tracker makes of a clip in one variant, and its prompts as (frame, track)."""
     engine = load_engine(small_config(**variant.changes), weights, MAX_OBJECTS, SMALL_OVERRIDES)
-    segmenter = EncodedSegmenter(Sam2Segmenter(engine), clip.encoded, variant.append)
+    segmenter = EncodedSegmenter(Sam2Segmenter(engine), clip.encoded, variant)
     return track_clip(clip, segmenter, variant.tracker), segmenter.prompted
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from benchmarks.quality import boundary_f, seen, track_of
+from benchmarks.quality import boundary_f, landmark_error, seen, track_of
 from benchmarks.synthetic_recognition import pair
-from gest_stream.synthetic import SyntheticFrame
+from gest_stream.synthetic import HandTruth, SyntheticFrame
 from gest_stream.types import FrameResult, HandLandmarks, HandMask, Track
 
 BLOCK_FRAMES: Final = 15
@@ -20,6 +20,7 @@ BLOCK_FRAMES: Final = 15
 
 _RESAMPLES: Final = 4000
 _LIES_ON_A_HAND: Final = 0.1
+_NEAR_HANDS: Final = 0.5
 
 HandKey = tuple[str, int, int]
 
@@ -35,6 +36,8 @@ class HandScore:
         masked: The track has a mask.
         iou: With the truth; 0 without a mask.
         boundary: Boundary F; 0 without a mask.
+        own_iou: IoU of the mask of the track whose landmarks lie on the hand, which may have its mask elsewhere; None
+            where no track has landmarks here.
         arm_share: Share of the mask that is forearm or sleeve; None without a mask.
         other_share: Share of the mask that is the other hand; None without a mask.
         steadiness: IoU of the mask with the hand's mask on the frame before; None where there are not both.
@@ -47,6 +50,7 @@ class HandScore:
     masked: bool
     iou: float
     boundary: float
+    own_iou: float | None
     arm_share: float | None
     other_share: float | None
     steadiness: float | None
@@ -111,6 +115,7 @@ def score_clip(
                     mask is not None,
                     mask.iou(hand.hand_mask) if mask is not None else 0.0,
                     boundary_f(mask, hand.hand_mask) if mask is not None else 0.0,
+                    _own_iou(hand, result.tracks),
                     _share_on(mask, [hand.arm_mask]),
                     _share_on(mask, others),
                     *(steady if steady is not None else (None, None)),
@@ -120,6 +125,15 @@ def score_clip(
         overlap.append(_overlap_px(result.tracks))
         stray += [(seq, track.id) for track in result.tracks if _is_stray(track, rendered)]
     return Scores(tuple(hands), tuple(overlap), tuple(stray), tuple(prompted))
+
+
+def _own_iou(hand: HandTruth, tracks: Sequence[Track]) -> float | None:
+    near = [(landmark_error(hand, track), k) for k, track in enumerate(tracks) if track.landmarks is not None]
+    error, own = min(near, default=(1.0, -1))
+    if error >= _NEAR_HANDS:
+        return None
+    mask = tracks[own].mask
+    return mask.iou(hand.hand_mask) if mask is not None else 0.0
 
 
 def _share_on(mask: HandMask | None, places: Sequence[HandMask]) -> float | None:
@@ -158,6 +172,10 @@ def summary(runs: Sequence[Scores]) -> dict[str, Any]:
         "iou_mean": _mean([hand.iou for hand in hands]),
         "boundary_f_mean": _mean([hand.boundary for hand in hands]),
         "missing_share": _mean([not hand.masked for hand in hands]),
+        "own_iou_mean": _mean([hand.own_iou for hand in hands]),
+        "own_iou_below_0.1_share": _mean(
+            [hand.own_iou < _LIES_ON_A_HAND for hand in hands if hand.own_iou is not None]
+        ),
         "id_changes": sum(map(_id_changes, runs)),
         "without_landmarks": {
             "hands": len(carried),
@@ -191,6 +209,7 @@ def _id_changes(run: Scores) -> int:
 _COMPARED: Final[Mapping[str, Callable[[HandScore], float | None]]] = {
     "iou": lambda hand: hand.iou,
     "boundary_f": lambda hand: hand.boundary,
+    "own_iou": lambda hand: hand.own_iou,
     "iou_with_landmarks": lambda hand: hand.iou if hand.detected else None,
     "iou_without_landmarks": lambda hand: None if hand.detected else hand.iou,
     "mask_on_forearm_share": lambda hand: hand.arm_share,

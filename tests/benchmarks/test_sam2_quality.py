@@ -13,6 +13,7 @@ from benchmarks.small_sam2 import build_small_sam2
 from gest_stream.synthetic import ClipConfig, SyntheticFrame, render_clip
 from gest_stream.types import FrameResult, Handedness, HandMask, MaskSource, Track, TrackState
 
+Masks = list[list[tuple[int, HandMask | None]]]
 CLIP = ClipConfig(size=(320, 240), frames=3, seed=7, noise=0.0)
 
 
@@ -29,12 +30,15 @@ def clip() -> list[SyntheticFrame]:
     return list(render_clip(CLIP))
 
 
-def _scored(clip: list[SyntheticFrame], masks: list[list[tuple[int, HandMask]]]) -> Scores:
+def _scored(clip: list[SyntheticFrame], masks: Masks) -> Scores:
     """The run whose tracks have these (id, mask) on each frame; the detector finds nothing on the last frame."""
     results = [
         FrameResult(
             rendered.frame,
-            tuple(Track(k, TrackState.TRACKED, Handedness.LEFT, 1.0, None, mask) for k, mask in of_frame),
+            tuple(
+                Track(k, TrackState.TRACKED, Handedness.LEFT, 1.0, rendered.hands[k - 1].landmarks, mask)
+                for k, mask in of_frame
+            ),
         )
         for rendered, of_frame in zip(clip, masks, strict=True)
     ]
@@ -42,8 +46,8 @@ def _scored(clip: list[SyntheticFrame], masks: list[list[tuple[int, HandMask]]])
     return score_clip("clip", clip, [*found, []], results)
 
 
-def _truth(clip: list[SyntheticFrame], ids: tuple[int, int] = (1, 2)) -> list[list[tuple[int, HandMask]]]:
-    return [[(k, hand.hand_mask) for k, hand in zip(ids, rendered.hands, strict=True)] for rendered in clip]
+def _truth(clip: list[SyntheticFrame]) -> Masks:
+    return [[(hand.index + 1, hand.hand_mask) for hand in rendered.hands] for rendered in clip]
 
 
 def test_the_truth_scores_full_marks(clip: list[SyntheticFrame]) -> None:
@@ -57,21 +61,23 @@ def test_the_truth_scores_full_marks(clip: list[SyntheticFrame]) -> None:
 
 def test_swapped_ids_a_missing_mask_overlap_and_a_mask_on_the_arm_are_counted(clip: list[SyntheticFrame]) -> None:
     masks = _truth(clip)
-    (one, left), (two, right) = masks[1]
+    left, right = (hand.hand_mask for hand in clip[1].hands)
     both = HandMask.from_full(np.maximum(left.full(), right.full()), 1.0, MaskSource.SCRIPTED)
-    masks[1] = [(two, both), (one, right)]
-    arm = clip[2].hands[1].arm_mask
-    masks[2] = [masks[2][0], (two, arm)]
+    masks[0][1] = (2, None)
+    masks[1] = [(2, both), (1, right)]
+    masks[2][1] = (2, clip[2].hands[1].arm_mask)
     run = _scored(clip, masks)
     figures = summary([run])
     by_key = {hand.key[1:]: hand for hand in run.hands}
     share = left.area_px / both.area_px
-    assert (by_key[1, 0].track_id, by_key[1, 1].track_id, figures["id_changes"]) == (2, 1, 3)
+    assert (by_key[0, 1].masked, by_key[0, 1].iou, figures["missing_share"]) == (False, 0.0, pytest.approx(0.1667))
+    assert (by_key[1, 0].track_id, by_key[1, 1].track_id, figures["id_changes"]) == (2, 1, 4)
     assert by_key[1, 0].iou == pytest.approx(share) and by_key[1, 0].other_share == pytest.approx(1 - share)
-    assert run.overlap_px[1] == right.area_px
-    assert (by_key[2, 1].masked, by_key[2, 1].iou, by_key[2, 1].detected) == (False, 0.0, False)
-    assert run.stray == ((2, two),)
-    assert figures["missing_share"] == pytest.approx(1 / 6, abs=1e-4)
+    assert [by_key[1, k].own_iou for k in (0, 1)] == pytest.approx([0.0, 1 - share])
+    assert figures["own_iou_below_0.1_share"] == pytest.approx(3 / 6)
+    assert run.overlap_px[1] == figures["overlap_px_most"] == right.area_px
+    assert (by_key[2, 1].arm_share, by_key[2, 1].detected) == (1.0, False)
+    assert run.stray == ((2, 2),)
 
 
 def test_what_is_equal_does_not_differ_and_a_loss_has_an_interval_below_zero(clip: list[SyntheticFrame]) -> None:
@@ -94,7 +100,7 @@ def test_an_untrained_model_runs_through_every_kind_of_variant(
     torch.manual_seed(0)
     weights = tmp_path / "small.pt"
     torch.save({"model": build_small_sam2().state_dict()}, weights)
-    kept = {name: VARIANTS[name] for name in (DEFAULT, "non_overlap off", "upstream-like", "append")}
+    kept = {name: VARIANTS[name] for name in (DEFAULT, "upstream-like", "append", "reprompt together")}
     monkeypatch.setattr(sam2_quality, "VARIANTS", kept)
     told = ScriptedDetector([tuple(hand.landmarks for hand in rendered.hands) for rendered in clip])
     monkeypatch.setattr(sam2_quality, "make_detector", lambda _: told)
