@@ -115,6 +115,18 @@ def test_an_evicted_frame_leaves_the_frame_window_before_the_pointer_window() ->
     assert 0 not in [number for _, number in read(bank, 1)[1]]
 
 
+@pytest.mark.parametrize("last", range(3, 20))
+def test_a_frame_evicted_at_any_age_is_read_as_upstream_reads_it(last: int) -> None:
+    """Up to the edges of both windows: evicted when it is 4 to 20 frames old, as the next frame sees it."""
+    prompted = [index in (0, 2, last) for index in range(last + 1)]
+    bank = make_bank(conditioning=2)
+    stream(bank, 1, prompted)
+    for _ in range(16):
+        assert read(bank, 1) == upstream_reads(prompted, 2)
+        write(bank, 1, False)
+        prompted.append(False)
+
+
 def test_anchor_keeps_the_first_prompt_for_ever_and_recent_does_not() -> None:
     prompts = [index % 20 == 0 for index in range(95)]
     for keep, kept in ((ConditioningKeep.ANCHOR, [80, 60, 0]), (ConditioningKeep.RECENT, [80, 60, 40])):

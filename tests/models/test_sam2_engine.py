@@ -94,7 +94,7 @@ def engine_bytes() -> int:
 def test_an_object_is_the_same_whoever_else_comes_and_goes(
     runner: Sam2Runner, within: float, encoded: list[Sam2Encoded]
 ) -> None:
-    """Bit for bit one by one; batched to 1.6e-5, because memory is stored in bfloat16, which makes roundings visible."""
+    """Bit for bit one by one; batched to 1.6e-5, because memory is stored in bfloat16, where roundings show."""
     alone, among = nano_engine(runner), nano_engine(runner)
     for index, picture in enumerate(encoded):
         own = {0: {2: click(30, 30)}, 9: {2: click(60, 20, mode=APPEND)}, 15: {2: click(50, 20, 0, REFINE)}}
@@ -269,6 +269,30 @@ def test_a_confident_memory_does_not_take_frames_without_a_sure_mask(
         step(engine, picture)
     remembered = {one: len(engine._bank.readable(one).pointers) for one in sights}
     assert remembered == {1: 6, 2: 1, 3: 1, 4: 1}
+
+
+def test_a_jump_is_remembered_where_a_prompt_told_of_it_and_snapshots_keep_their_own_expectations(
+    encoded: list[Sam2Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, far = (1.0, 1.0, 5.0, 5.0), (9.0, 9.0, 14.0, 14.0)
+    place = [here]
+    monkeypatch.setattr(sam2_engine, "look_at", lambda decoded: [Sight(5, 0.9, place[0])])
+    engine = nano_engine(memory=MemoryPolicy.CONFIDENT)
+
+    def remembers(prompt: Prompt | None = None) -> bool:
+        before = engine._bank._records[1].clock
+        step(engine, encoded[1], {} if prompt is None else {1: prompt})
+        return engine._bank._records[1].clock > before
+
+    step(engine, encoded[0], {1: click(30, 30)})
+    assert remembers()
+    kept = engine.snapshot()
+    place[0] = far
+    for _ in range(3):
+        assert [remembers() for _ in range(9)] == [False] * 8 + [True], "a jump without a prompt waits"
+        engine.restore(kept)
+    assert remembers(click(60, 30, mode=APPEND))
+    assert remembers(), "a prompt lets the hand be anywhere"
 
 
 @pytest.mark.parametrize(("bias", "remembered"), [(30.0, True), (-100.0, False)])
