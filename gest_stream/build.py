@@ -78,15 +78,16 @@ def _make_sam2(config: PipelineConfig) -> Segmenter[Any]:
 
     checkpoint = config.sam2.checkpoint or ModelStore().fetch(sam2_weights_name(config.sam2.size))
     engine = load_engine(config.sam2, checkpoint, config.tracker.max_tracks)
+    segmenter = Sam2Segmenter(engine)
     if engine.compute.is_cuda:
-        engine.warmup(objects=config.hands.max_hands)
+        segmenter.warmup((1280, 720), config.tracker.max_tracks)
     else:
         _LOG.warning(
             "sam2 on %s at %d pixels takes seconds a frame; a smaller --image-size is faster, and the segmenter light "
             "keeps up with a camera",
             *(engine.compute.device, config.sam2.image_size),
         )
-    return Sam2Segmenter(engine)
+    return segmenter
 
 
 def make_detector(config: PipelineConfig) -> HandDetector:

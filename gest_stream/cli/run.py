@@ -90,9 +90,7 @@ def run(
             rich_help_panel=_SAM2,
         ),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=_SAM2)
-    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=_SAM2)] = None,
     image_size: Annotated[
         int | None, typer.Option(help="Side of its input in pixels: 1024, 768, 512 ….", rich_help_panel=_SAM2)
     ] = None,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
+
+from gest_stream.clock import now_ns
 from gest_stream.config import Sam2Config
 from gest_stream.models.mask_holes import fill_holes
 from gest_stream.models.sam2_engine import Sam2Encoded, Sam2Engine, WarmUp
 from gest_stream.models.sam2_masks import to_hand_masks
 from gest_stream.models.sam2_weights import build_modules, load_checkpoint
 from gest_stream.models.wrist_cut import cut_at_wrist
-from gest_stream.types import Frame, HandMask, Observation
+from gest_stream.types import Frame, HandMask, Observation, Prompt
 
 
 def load_engine(
@@ -52,8 +56,14 @@ class Sam2Segmenter:
         return self._engine
 
     def warmup(self, frame_size: tuple[int, int], objects: int = 2) -> WarmUp:
-        """Pay for first-time costs now; forgets every hand."""
-        return self._engine.warmup(frame_size, objects)
+        """Pay for first-time costs now, for frames of (width, height) pixels; forgets every hand."""
+        frame = Frame(np.zeros((frame_size[1], frame_size[0], 3), np.uint8), 0, Fraction(1), now_ns(), 0)
+        corner = (0.0, 0.0, frame_size[0] / 2, frame_size[1] / 2)
+        prompt = Prompt(np.zeros((0, 2), np.float32), np.zeros(0, np.int32), corner)
+        warm = self._engine.warmup(frame_size, objects)
+        self.step(self.encode(frame), [Observation(-1, None, prompt)])
+        self._engine.reset()
+        return warm
 
     def encode(self, frame: Frame) -> Sam2Encoded:
         """The picture's features; may run ahead of `step`, on another thread."""

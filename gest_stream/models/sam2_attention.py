@@ -75,7 +75,7 @@ class BatchedAttention:
         """
         model = self._model
         module = model.modules.memory_attention
-        memory, position, mask = self._keys(view)
+        keyed, memory, mask = self._keys(view)
         output: torch.Tensor = features.stride16.flatten(2).transpose(
             1, 2
         )  # (1, HW, C); the same for all up to the first memory
@@ -83,14 +83,17 @@ class BatchedAttention:
         for layer in module.layers:
             output = output + self._self_attention(layer.self_attn, layer.norm1(output))
             output = output + self._cross_attention(
-                layer.cross_attn_image, layer.norm2(output), memory, position, mask, view.frames.shape[1]
+                layer.cross_attn_image, layer.norm2(output), keyed, memory, mask, view.frames.shape[1]
             )
             output = output + layer.linear2(layer.activation(layer.linear1(layer.norm3(output))))
         output = module.norm(output)
         return output.transpose(1, 2).reshape(-1, model.hidden_dim, model.grid, model.grid)
 
     def _keys(self, view: BankView) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """(B, N, D) memory tokens, their positions, and which of them may be read, None for all."""
+        """(B, N, D) tokens for keys and for values, and which of them may be read, None for all.
+
+        Made once for all layers, and in what the layers compute in.
+        """
         model = self._model
         objects, frames = view.frames.shape[:2]
         pointers, split = view.pointers.shape[1], model.pointer_tokens
@@ -104,8 +107,9 @@ class BatchedAttention:
             dim=1,
         )
         position = torch.cat([place.reshape(objects, frames * model.tokens, model.memory_dim), age], dim=1)
+        keyed, memory = (memory + position).to(model.compute.dtype), memory.to(model.compute.dtype)
         if view.frame_valid is None or view.pointer_valid is None:
-            return memory, position, None
+            return keyed, memory, None
         valid = torch.cat(
             [
                 view.frame_valid.repeat_interleave(model.tokens, dim=1),
@@ -113,7 +117,7 @@ class BatchedAttention:
             ],
             dim=1,
         )
-        return memory, position, valid[:, None, None]
+        return keyed, memory, valid[:, None, None]
 
     def _rotate(self, tokens: torch.Tensor) -> torch.Tensor:
         """Rotary encoding of (..., HW, C), in float32 as upstream."""
@@ -129,14 +133,14 @@ class BatchedAttention:
         self,
         attention: Any,
         tokens: torch.Tensor,
+        keyed: torch.Tensor,
         memory: torch.Tensor,
-        position: torch.Tensor,
         mask: torch.Tensor | None,
         frames: int,
     ) -> torch.Tensor:
         objects, model = memory.shape[0], self._model
         query = self._rotate(attention.q_proj(tokens)).expand(objects, -1, -1)
-        key, value = attention.k_proj(memory + position), attention.v_proj(memory)
+        key, value = attention.k_proj(keyed), attention.v_proj(memory)
         placed = frames * model.tokens  # the rest are pointers, which have no place in the picture
         rotated = self._rotate(key[:, :placed].reshape(objects, frames, model.tokens, -1))
         key = torch.cat([rotated.reshape(objects, placed, -1), key[:, placed:]], dim=1)

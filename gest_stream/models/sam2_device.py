@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,17 +57,18 @@ class Compute:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Inference mode in this precision: autocast for bfloat16.
+        """Inference mode on this device and in this precision: autocast for bfloat16.
 
         Autocast keeps no cache: weights are cast once, when the model is prepared, and a cache would not survive the
         capture of a CUDA graph.
         """
-        with torch.inference_mode():
+        with ExitStack() as entered:
+            entered.enter_context(torch.inference_mode())
+            if self.is_cuda:
+                entered.enter_context(torch.cuda.device(self.device))
             if self.dtype is torch.bfloat16:
-                with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False):
-                    yield
-            else:
-                yield
+                entered.enter_context(torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False))
+            yield
 
     def prepare(self, modules: Any) -> Any:
         """Move modules there.

@@ -43,6 +43,7 @@ from gest_stream.models.sam2_runners import (
     FixedRunner,
     StepRunner,
     Tracked,
+    bucket_of,
     joined,
 )
 from gest_stream.types import Prompt, PromptMode
@@ -110,6 +111,8 @@ class Sam2Snapshot:
 class Sam2Engine:
     """Streaming SAM2. `encode` may run on another thread than the rest; all else is called by one thread at a time.
 
+    The tensors that outlive a step are allocated once. All that grows is the set of forgotten ids, a number each.
+
     Args:
         modules: A `SAM2Base` with its weights (sam2_weights.py); belongs to the engine from now on.
         config: Device, precision, runner and memory.
@@ -131,6 +134,7 @@ class Sam2Engine:
             self._bank = MemoryBank(self._bank_shape(max_objects), self.compute.device, config.keep)
             self._upload = FrameUpload(self.compute, self.model.image_size)
             self._attention = BatchedAttention(self.model)
+        self.compute.synchronize()  # the encoder has a stream of its own, which does not wait for what was asked here
         self._gate = MemoryGate(config.min_memory_iou)
         self._retired: set[int] = set()
         self._frame_size: tuple[int, int] | None = None
@@ -239,12 +243,15 @@ class Sam2Engine:
         if tracked_ids:
             rivals = certain.logits.amax(dim=0, keepdim=True) if certain is not None else None
             tracked = self._runner.track(features, self._bank, tracked_ids, rivals)
-        memories = self._memories_of(certain, features) if certain is not None else []
+        memories = self._memories_of(certain, tracked, features) if certain is not None else []
+        kept = self._kept(tracked_ids, tracked) if tracked is not None else []
         parts = [part for part in (tracked.decoded if tracked is not None else None, certain) if part is not None]
         masks = Sam2Masks((*tracked_ids, *prompted), joined(parts) if parts else None, encoded.frame_size)
         self._frame_size = encoded.frame_size
         if tracked is not None:
-            self._remember_tracked(tracked_ids, tracked)
+            for index in kept:
+                memory, pointer = tracked.memory[index], tracked.decoded.pointer[index]
+                self._bank.write(tracked_ids[index], memory, pointer, conditioning=False)
         for object_id, decoded, memory in zip(prompted, prompted.values(), memories, strict=True):
             self._remember_prompted(object_id, decoded, memory, prompts[object_id])
         return masks
@@ -278,25 +285,24 @@ class Sam2Engine:
         prompt = self.model.embed_points(clicks.points, clicks.labels, start)
         return self.model.decode(pixels, features, prompt, multimask=clicks.leave_doubt)
 
-    def _memories_of(self, certain: Decoded, features: Features) -> list[torch.Tensor]:
+    def _memories_of(self, certain: Decoded, tracked: Tracked | None, features: Features) -> list[torch.Tensor]:
         """A memory frame for each prompted object; one by one, as upstream, because prompts are rare."""
         model, count = self.model, certain.logits.shape[0]
         enlarged = torch.cat([model.enlarge(certain.logits[i : i + 1]) for i in range(count)])
         if self.config.non_overlap:
-            enlarged = without_overlap(enlarged)
+            others = [] if tracked is None else [model.enlarge(tracked.decoded.logits.amax(dim=0, keepdim=True))]
+            enlarged = without_overlap(torch.cat([enlarged, *others]))
         return [
             model.remember(features, enlarged[i : i + 1], certain.score[i : i + 1], certain=True)[0]
             for i in range(count)
         ]
 
-    def _remember_tracked(self, object_ids: Sequence[int], tracked: Tracked) -> None:
-        kept: Sequence[bool] = [True] * len(object_ids)
-        if self.config.memory is MemoryPolicy.CONFIDENT:
-            sights = look_at(tracked.decoded)
-            kept = [self._gate.admits(object_id, sight) for object_id, sight in zip(object_ids, sights, strict=True)]
-        for index, object_id in enumerate(object_ids):
-            if kept[index]:
-                self._bank.write(object_id, tracked.memory[index], tracked.decoded.pointer[index], conditioning=False)
+    def _kept(self, object_ids: Sequence[int], tracked: Tracked) -> list[int]:
+        """Which of the tracked objects' frames are to be remembered."""
+        if self.config.memory is MemoryPolicy.EVERY:
+            return list(range(len(object_ids)))
+        sights = look_at(tracked.decoded)
+        return [index for index, object_id in enumerate(object_ids) if self._gate.admits(object_id, sights[index])]
 
     def _remember_prompted(
         self, object_id: int, decoded: Decoded, memory: torch.Tensor, sequence: Sequence[Prompt]
@@ -343,15 +349,20 @@ class Sam2Engine:
 
         Args:
             frame_size: (width, height) of the frames to come, in pixels.
-            objects: Shapes for up to so many objects are captured; others are when they come.
+            objects: Shapes for up to so many objects are captured; others are when they come. Objects that are out of
+                sight count as well, as long as they are not forgotten.
         """
         start = now_ns()
-        image = np.zeros((frame_size[1], frame_size[0], 3), np.uint8)
-        middle = Prompt(np.array([[frame_size[0] / 2, frame_size[1] / 2]], np.float32), np.ones(1, np.int32))
-        for count in range(1, min(objects, self._bank.shape.objects) + 1):
+        width, height = frame_size
+        image = np.zeros((height, width, 3), np.uint8)
+        middle, one = np.array([[width / 2, height / 2]], np.float32), np.ones(1, np.int32)
+        whole = (0.0, 0.0, float(width), float(height))
+        most = min(objects, self._bank.shape.objects)
+        for count in sorted({bucket_of(number, most) for number in range(1, most + 1)}):
             self.reset()
             encoded = self.encode(image)
-            self.step(encoded, {-1 - index: middle for index in range(count)})
+            self.step(encoded, {-1 - index: Prompt(middle, one) for index in range(count)})
+            self.step(encoded, {-1: Prompt(middle, one, whole)})
             self.step(encoded)
             if isinstance(self._runner, FixedRunner):
                 self._fill_memories()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -27,19 +27,41 @@ Capturer = Callable[[Callable[[], object]], tuple[Callable[[], None], object]]
 """Captures a call without arguments: what replays it, and its outputs, which a replay writes again."""
 
 
-def capture_on_cuda(run: Callable[[], T]) -> tuple[Callable[[], None], T]:
+def capture_on_cuda(
+    run: Callable[[], T], stream: torch.cuda.Stream | None = None, pool: Any = None
+) -> tuple[Callable[[], None], T]:
     """Capture `run` as a CUDA graph.
 
     The first runs let libraries choose their kernels, which must not happen while capturing. Errors of other threads'
     CUDA calls meanwhile are not ours (`thread_local`).
+
+    Args:
+        run: Reads and writes the same addresses whenever it is called.
+        stream: To capture on. Graphs that are replayed at the same time must not share one: cuBLAS keeps a workspace
+            for each stream, and its address is part of the graph. None makes one.
+        pool: Memory for intermediate results, from `torch.cuda.graph_pool_handle`; shared only by graphs that are
+            never replayed at the same time and whose outputs are read at once. None takes new memory.
     """
-    for _ in range(_RUNS_BEFORE_CAPTURE):
-        run()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        outputs = run()
+    stream = stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream(stream.device))
+    with torch.cuda.stream(stream):
+        for _ in range(_RUNS_BEFORE_CAPTURE):
+            run()
+        torch.cuda.synchronize(stream.device)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+            outputs = run()
+    torch.cuda.synchronize(stream.device)
     return graph.replay, outputs
+
+
+def _capturer(model: Sam2Model, capture: bool, capturer: Capturer | None) -> Capturer | None:
+    """The given one, else one that captures on a stream and in a memory pool of its own; None where none is wanted."""
+    if not capture or capturer is not None:
+        return capturer if capture else None
+    stream = torch.cuda.Stream(model.compute.device)  # type: ignore[no-untyped-call]
+    pool = torch.cuda.graph_pool_handle()
+    return lambda run: capture_on_cuda(run, stream, pool)
 
 
 class _Captures:
@@ -61,10 +83,10 @@ class _Captures:
             return None
         try:
             replay, outputs = self._capturer(run)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as exc:
+        except RuntimeError as exc:  # a lack of memory too: a graph needs memory of its own, an eager run may not
             self.failure = (str(exc).splitlines() or [type(exc).__name__])[0]
+            if isinstance(exc, torch.OutOfMemoryError) and torch.cuda.is_available():
+                torch.cuda.empty_cache()
             _log.warning(
                 "sam2: the %s cannot be captured as a CUDA graph (%s); it runs uncaptured", self._subject, self.failure
             )
@@ -74,7 +96,24 @@ class _Captures:
 
 
 def _compiled(run: Callable[..., T], wanted: bool) -> Callable[..., T]:
-    return torch.compile(run, fullgraph=True, dynamic=False) if wanted else run
+    """`run` through torch.compile, where that is wanted and works; it is tried when it is first called."""
+    if not wanted:
+        return run
+    from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
+
+    compiled: Callable[..., T] | None = torch.compile(run, fullgraph=True, dynamic=False)
+
+    def call(*args: object) -> T:
+        nonlocal compiled
+        if compiled is not None:
+            try:
+                return compiled(*args)
+            except (TorchDynamoException, FailOnRecompileLimitHit) as exc:
+                compiled = None
+                _log.warning("sam2: torch.compile does not work here (%s); going on without", str(exc).splitlines()[0])
+        return run(*args)
+
+    return call
 
 
 class GraphEncoder:
@@ -84,12 +123,12 @@ class GraphEncoder:
         model: The modules.
         capture: Capture a graph.
         compile_: Compile with torch.compile.
-        capturer: How to capture.
+        capturer: How to capture, if not as CUDA does.
     """
 
-    def __init__(self, model: Sam2Model, capture: bool, compile_: bool, capturer: Capturer = capture_on_cuda) -> None:
+    def __init__(self, model: Sam2Model, capture: bool, compile_: bool, capturer: Capturer | None = None) -> None:
         self._run = _compiled(model.encode_image, compile_)
-        self._captures = _Captures(capturer if capture else None, "encoder")
+        self._captures = _Captures(_capturer(model, capture, capturer), "encoder")
         self._stream = torch.cuda.Stream(model.compute.device) if model.compute.is_cuda else None  # type: ignore[no-untyped-call]
         self._input: torch.Tensor | None = None
         self._captured: tuple[Callable[[], None], Features] | None = None
@@ -134,13 +173,13 @@ class GraphSteps:
         model: The modules.
         capture: Capture graphs.
         compile_: Compile with torch.compile.
-        capturer: How to capture.
+        capturer: How to capture, if not as CUDA does.
     """
 
-    def __init__(self, model: Sam2Model, capture: bool, compile_: bool, capturer: Capturer = capture_on_cuda) -> None:
+    def __init__(self, model: Sam2Model, capture: bool, compile_: bool, capturer: Capturer | None = None) -> None:
         self._model = model
         self._compile = compile_
-        self._captures = _Captures(capturer if capture else None, "step")
+        self._captures = _Captures(_capturer(model, capture, capturer), "step")
         self._features: Features | None = None
 
     @property
@@ -163,8 +202,10 @@ class GraphSteps:
 
         def replayed(features: Features, inputs: FixedInputs) -> Tracked:
             nonlocal static, captured
+            if captured is None and not self._captures.wanted:
+                return run(features, inputs)
             own = self._own_features(features)
-            if captured is None and self._captures.wanted:
+            if captured is None:
                 static = fixed = FixedInputs(*(tensor.clone() for tensor in inputs.tensors()))
                 captured = self._captures.capture(lambda: run(own, fixed))
                 _log.debug("sam2: captured the step for %s", shape)

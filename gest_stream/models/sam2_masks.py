@@ -69,5 +69,5 @@ def _cropped(
     if down.size == 0:
         return HandMask(np.zeros((0, 0), np.uint8), (0, 0), frame_size, score, MaskSource.SAM2)
     top, bottom, left, right = int(down[0]), int(down[-1]) + 1, int(across[0]), int(across[-1]) + 1
-    crop = np.ascontiguousarray(alpha[top:bottom, left:right])
+    crop = alpha[top:bottom, left:right].copy()  # not a view, which would keep the masks of the whole frame
     return HandMask(crop, (left, top), frame_size, score, MaskSource.SAM2)

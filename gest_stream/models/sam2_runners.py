@@ -119,8 +119,9 @@ class FixedShape:
 
     Args:
         objects: Rows of the bank that take part, from the first.
-        conditioning: Conditioning frames that every object has, where all their places are full and nothing has to be
-            masked; None where places are masked.
+        conditioning: 1 where every object has one conditioning frame and all other places are full, so that nothing
+            has to be masked; None where places are masked. Two shapes for each number of objects are few enough to be
+            captured ahead.
     """
 
     objects: int
@@ -154,8 +155,8 @@ class FixedRunner:
     """All objects in one pass whose shapes do not depend on how much is remembered.
 
     Rows 0 to B - 1 of the bank take part, B being the next bucket; what is not there is masked, which changes no
-    result but to rounding. Once every object has its six frames and fifteen pointers, nothing needs a mask, and a shape
-    without one is used, which lets CUDA take its fastest attention.
+    result but to rounding. An object that was prompted once and has its six frames and fifteen pointers needs no mask;
+    while all are so, a shape without one is used, which lets CUDA take its fastest attention.
 
     Args:
         model: The modules.
@@ -211,7 +212,7 @@ class FixedRunner:
             and sum(place < sizes.pointers for place, _ in reading.pointers) == sizes.pointers
             for reading in readings
         )
-        return FixedShape(objects, counts.pop() if full else None)
+        return FixedShape(objects, 1 if full and counts == {1} else None)
 
     def inputs(self, readings: Sequence[Reading], shape: FixedShape, rivals: torch.Tensor | None) -> FixedInputs:
         """What the step is told about these objects, on the device."""
