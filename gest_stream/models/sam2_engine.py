@@ -244,9 +244,9 @@ class Sam2Engine:
             rivals = certain.logits.amax(dim=0, keepdim=True) if certain is not None else None
             tracked = self._runner.track(features, self._bank, tracked_ids, rivals)
         memories = self._memories_of(certain, tracked, features) if certain is not None else []
-        kept = self._kept(tracked_ids, tracked) if tracked is not None else []
         parts = [part for part in (tracked.decoded if tracked is not None else None, certain) if part is not None]
         masks = Sam2Masks((*tracked_ids, *prompted), joined(parts) if parts else None, encoded.frame_size)
+        kept = self._kept(tracked_ids, tracked) if tracked is not None else []
         self._frame_size = encoded.frame_size
         if tracked is not None:
             for index in kept:
