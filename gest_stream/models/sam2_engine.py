@@ -129,6 +129,8 @@ class Sam2Engine:
         if config.threads:
             torch.set_num_threads(config.threads)
         self.compute = Compute.choose(config.device, config.precision)
+        if config.runner is Sam2Runner.GRAPH and not self.compute.is_cuda:
+            raise DeviceError(f"runner graph: needs a CUDA device, got {self.compute.device}; use runner fixed or auto")
         with self._out_of_memory_is_an_error("loading the model"):
             self.model = Sam2Model(modules, self.compute)
             self._bank = MemoryBank(self._bank_shape(max_objects), self.compute.device, config.keep)
@@ -165,8 +167,6 @@ class Sam2Engine:
             return ExactRunner(self.model, non_overlap)
         if kind is Sam2Runner.BATCHED:
             return BatchedRunner(self.model, non_overlap)
-        if kind is Sam2Runner.GRAPH and not self.compute.is_cuda:
-            raise DeviceError(f"runner graph: needs a CUDA device, got {self.compute.device}; use runner fixed or auto")
         return FixedRunner(self.model, self._bank, non_overlap, self._graphs.wrap)
 
     @property
