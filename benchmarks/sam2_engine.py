@@ -234,6 +234,10 @@ def settings_of(plan: Plan) -> dict[str, Any]:
         "others_take_times_as_long": (
             "median over rounds of (other's median / our median) in the same round; above 1 ours is faster"
         ),
+        "beside_upstream": (
+            "masks of the warm-up frames beside upstream's in the same precision; with seeded weights the decoder's "
+            "choice of mask is often close to its threshold (stability 0.98), and bfloat16's rounding can tip it"
+        ),
         "floor_ms": "gflop / matrix_tflops: the part at the rate of a large matrix product measured in the same run",
     }
 

@@ -32,7 +32,8 @@ class Record:
         wall_ms: The same by the wall's clock, of all rounds.
         streamed_ms: On CUDA, time of a frame where nothing waits in between, of each round.
         peak_bytes: Highest allocation above what all systems hold at rest.
-        agreement: Masks beside upstream's in the same precision: lowest IoU and largest difference of a logit.
+        agreements: Masks beside upstream's in the same precision, of each warm-up frame: lowest IoU and largest
+            difference of a logit.
         state_bytes: By number of frames.
     """
 
@@ -42,7 +43,7 @@ class Record:
     wall_ms: list[float] = field(default_factory=list)
     streamed_ms: list[float] = field(default_factory=list)
     peak_bytes: int | None = None
-    agreement: tuple[float, float] | None = None
+    agreements: list[tuple[float, float]] = field(default_factory=list)
     state_bytes: dict[int, int] = field(default_factory=dict)
 
     def advance(self) -> torch.Tensor:
@@ -76,7 +77,7 @@ def warm_up(records: Sequence[Record], skipped: Skipped, frames: int = WARM_UP_F
                 continue
             reference = references.setdefault(system.precision, logits) if system.name == "upstream" else None
             if reference is None and system.precision in references:
-                record.agreement = worse(record.agreement, agreement(logits, references[system.precision]))
+                record.agreements.append(agreement(logits, references[system.precision]))
     for record in running:
         record.state_bytes[record.frame] = record.system.state_bytes()
     return running
@@ -88,11 +89,6 @@ def agreement(logits: torch.Tensor, reference: torch.Tensor) -> tuple[float, flo
     union = (found | wanted).sum(1).float()
     iou = torch.where(union > 0, (found & wanted).sum(1) / union.clamp(min=1), 1.0)
     return float(iou.min()), float((logits - reference).abs().max())
-
-
-def worse(one: tuple[float, float] | None, other: tuple[float, float]) -> tuple[float, float]:
-    """The lower IoU and the larger difference of two."""
-    return other if one is None else (min(one[0], other[0]), max(one[1], other[1]))
 
 
 def measure_round(records: Sequence[Record], device: torch.device, frames: int, turn: int) -> None:
@@ -143,10 +139,12 @@ def figures_of(record: Record, records: Sequence[Record]) -> dict[str, Any]:
     }
     if record.streamed_ms:
         figures["streamed_ms_a_frame"] = round(float(np.median(record.streamed_ms)), 3)
-    if record.agreement is not None:
+    if record.agreements:
+        ious, differences = np.array(record.agreements).T
         figures["beside_upstream"] = {
-            "lowest_mask_iou": round(record.agreement[0], 5),
-            "largest_logit_difference": float(f"{record.agreement[1]:.3g}"),
+            "lowest_mask_iou": round(float(ious.min()), 5),
+            "median_over_frames_of_lowest_iou": round(float(np.median(ious)), 5),
+            "largest_logit_difference": float(f"{differences.max():.3g}"),
         }
     if system.name.startswith("ours"):
         same = [one for one in records if one.system.precision == system.precision]
