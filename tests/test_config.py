@@ -1,6 +1,7 @@
 """Settings check themselves; TOML mistakes are named with the remedy."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,9 @@ from gest_stream.config import (
     HandsConfig,
     LossConfig,
     PipelineConfig,
+    Sam2Config,
+    Sam2Runner,
+    SegmenterKind,
     config_from_mapping,
     load_config,
 )
@@ -74,3 +78,36 @@ def test_configs_refuse_values_out_of_range(make: object) -> None:
     assert callable(make)
     with pytest.raises(ConfigError, match="expected"):
         make()
+
+
+def test_names_of_choices_are_taken_for_the_choices() -> None:
+    name: Any = "exact"
+    assert Sam2Config(runner=name).runner is Sam2Runner.EXACT
+    name = "none"
+    assert PipelineConfig(segmenter=name).segmenter is SegmenterKind.NONE
+
+
+def test_a_choice_that_is_unknown_is_an_error() -> None:
+    name: Any = "exakt"
+    with pytest.raises(ConfigError, match=r"runner: 'exakt' is not known; did you mean 'exact'\?"):
+        Sam2Config(runner=name)
+    name = "lossles"
+    with pytest.raises(ConfigError, match=r"policy: 'lossles' is not known; did you mean 'lossless'\?"):
+        BufferConfig(policy=name)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"image_size": 500}, "sam2.image_size: expected a multiple of 32 from 64 to 2048, got 500"),
+        ({"device": "gpu"}, "sam2.device: expected auto, cpu, cuda, cuda:N or mps, got 'gpu'"),
+        ({"device": "cpu:1"}, "sam2.device"),
+        ({"conditioning_frames": 0}, "sam2.conditioning_frames: expected 1 to 32, got 0"),
+        ({"conditioning_frames": 1, "keep": "anchor"}, "expected 2 or more where keep is 'anchor', got 1"),
+        ({"max_hole_share": 1.5}, "sam2.max_hole_share: expected 0 to 1, got 1.5"),
+    ],
+)
+def test_sam2_settings_without_a_meaning_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        Sam2Config(**settings)
+    assert message in str(error.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any
 
 from gest_stream.errors import ConfigError
@@ -20,6 +21,20 @@ def require(ok: bool, name: str, expected: str, value: object) -> None:
     """
     if not ok:
         raise ConfigError(f"{name}: expected {expected}, got {value!r}")
+
+
+def take_members(config: Any, **kinds: type[StrEnum]) -> None:
+    """Turn names in the given fields of a config into members of their enums.
+
+    Raises:
+        ConfigError: There is no such member; the nearest name is suggested.
+    """
+    for field, kind in kinds.items():
+        value = getattr(config, field)
+        if value not in list(kind):
+            known = [str(member) for member in kind]
+            raise ConfigError(f"{field}: {value!r} is not known{nearest_name(str(value), known)}")
+        object.__setattr__(config, field, kind(value))
 
 
 def nearest_name(name: str, known: list[str]) -> str:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, get_type_hints
 
-from gest_stream.config.check import STRICT, nearest_name
+from gest_stream.config.check import STRICT, nearest_name, take_members
 from gest_stream.config.hands import HandsConfig
 from gest_stream.config.light import LightConfig
 from gest_stream.config.sam2 import Sam2Config
@@ -44,6 +44,9 @@ class PipelineConfig:
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     buffer: BufferConfig = field(default_factory=BufferConfig)
     effect: EffectConfig = field(default_factory=EffectConfig)
+
+    def __post_init__(self) -> None:
+        take_members(self, segmenter=SegmenterKind)
 
 
 def _known_at(path: tuple[str, ...]) -> list[str]:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
-from gest_stream.config.check import STRICT, require
+from gest_stream.config.check import STRICT, require, take_members
 
 
 class Sam2Size(StrEnum):
@@ -102,6 +102,14 @@ class Sam2Config:
     wrist_cut: bool = True
 
     def __post_init__(self) -> None:
+        take_members(
+            self,
+            size=Sam2Size,
+            precision=Precision,
+            runner=Sam2Runner,
+            keep=ConditioningKeep,
+            memory=MemoryPolicy,
+        )
         sound = 64 <= self.image_size <= 2048 and self.image_size % 32 == 0
         require(sound, "sam2.image_size", "a multiple of 32 from 64 to 2048", self.image_size)
         kind, _, index = self.device.partition(":")

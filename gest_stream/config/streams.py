@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
-from gest_stream.config.check import STRICT, require
+from gest_stream.config.check import STRICT, require, take_members
 
 
 class BufferPolicy(StrEnum):
@@ -37,6 +37,7 @@ class BufferConfig:
     sink_depth: int = 4
 
     def __post_init__(self) -> None:
+        take_members(self, policy=BufferPolicy)
         require(0 <= self.depth <= 256, "buffer.depth", "0 to 256", self.depth)
         require(1 <= self.sink_depth <= 256, "buffer.sink_depth", "1 to 256", self.sink_depth)
 
@@ -76,6 +77,7 @@ class EffectConfig:
     labels: bool = True
 
     def __post_init__(self) -> None:
+        take_members(self, kind=EffectKind)
         require(0.0 <= self.opacity <= 1.0, "effect.opacity", "0 to 1", self.opacity)
         require(0 <= self.feather_px <= 64, "effect.feather_px", "0 to 64", self.feather_px)
         require(0.0 < self.blur_px <= 200.0, "effect.blur_px", "above 0, up to 200", self.blur_px)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +22,7 @@ _RIM_PX = 2
 """How far the soft edge of a hole reaches into the hand."""
 
 
-def fill_holes(mask: HandMask, max_share: float = MAX_HOLE_SHARE) -> HandMask:
+def fill_holes(mask: HandMask, max_share: float = MAX_HOLE_SHARE, others: Sequence[HandMask] = ()) -> HandMask:
     """Make hand of the background that the hand encloses, where there is little of it.
 
     A hole is a 4-connected patch of background that reaches no border of the crop: what reaches one goes on outside of
@@ -31,6 +32,7 @@ def fill_holes(mask: HandMask, max_share: float = MAX_HOLE_SHARE) -> HandMask:
     Args:
         mask: Not changed.
         max_share: Largest hole that is filled, as a share of the hand's area, 0 to 1; 0 fills none.
+        others: Masks of other hands on the frame; what they hold stays theirs.
 
     Returns:
         A mask of the same crop; the very same object where there is nothing to fill.
@@ -62,8 +64,22 @@ def fill_holes(mask: HandMask, max_share: float = MAX_HOLE_SHARE) -> HandMask:
     # The largest value wins: an edge that is as near to other background is that background's too, and stays soft.
     filled = (cv2.dilate(kinds, disc) == _HOLE) | (kinds == _HOLE)
     crop = mask.crop.copy()
-    crop[around][filled] = 255
+    crop[around][filled & ~_held(mask, others)[around]] = 255
     return replace(mask, crop=crop)
+
+
+def _held(mask: HandMask, others: Sequence[HandMask]) -> NDArray[np.bool_]:
+    """Which pixels of the mask's crop are inside another mask."""
+    held = np.zeros(mask.crop.shape, bool)
+    x, y = mask.origin_xy_px
+    for other in others:
+        left, top = other.origin_xy_px[0] - x, other.origin_xy_px[1] - y
+        bottom, right = top + other.crop.shape[0], left + other.crop.shape[1]
+        rows, columns = slice(max(top, 0), max(bottom, 0)), slice(max(left, 0), max(right, 0))
+        there = held[rows, columns]
+        first_row, first_column = max(-top, 0), max(-left, 0)
+        there |= other.inside[first_row : first_row + there.shape[0], first_column : first_column + there.shape[1]]
+    return held
 
 
 def _window(stats: NDArray[np.int32], margin: int) -> tuple[slice, slice]:

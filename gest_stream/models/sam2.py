@@ -83,15 +83,14 @@ class Sam2Segmenter:
         prompts = {one.object_id: one.prompt for one in observations if one.prompt is not None}
         masks = to_hand_masks(self._engine.step(encoded, prompts), self._config.non_overlap)
         landmarks = {one.object_id: one.landmarks for one in observations}
-        finished = {}
+        if self._config.wrist_cut:
+            for object_id, mask in masks.items():
+                seen = landmarks.get(object_id)
+                masks[object_id] = mask if seen is None else cut_at_wrist(mask, seen)
         for object_id, mask in masks.items():
-            seen = landmarks.get(object_id)
-            if self._config.wrist_cut and seen is not None:
-                mask = cut_at_wrist(mask, seen)
-            if self._config.max_hole_share > 0:
-                mask = fill_holes(mask, self._config.max_hole_share)
-            finished[object_id] = mask
-        return finished
+            others = [other for other_id, other in masks.items() if other_id != object_id]
+            masks[object_id] = fill_holes(mask, self._config.max_hole_share, others)
+        return masks
 
     def forget(self, object_id: int) -> None:
         """Drop a hand's memory; unknown ids are ignored."""

@@ -310,3 +310,25 @@ def test_the_fixed_step_is_one_graph_without_breaks(frames: int, backend: str, e
         produced = other.step_for(shape)(encoded[frames].features, inputs)
     for mine, reference in zip(tensors_of(produced), tensors_of(expected), strict=True):
         torch.testing.assert_close(mine, reference, atol=5e-5, rtol=0)
+
+
+def test_where_compiling_fails_the_step_goes_on_without_and_says_so_once(
+    encoded: list[Sam2Encoded], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from torch._dynamo.exc import Unsupported
+
+    def broken(run: Callable[..., object], **settings: object) -> Callable[..., object]:
+        def call(*args: object) -> object:
+            raise Unsupported("no compiler here\nmore", case_name="test")
+
+        return call
+
+    plain, engine = nano_engine(Sam2Runner.FIXED), nano_engine(Sam2Runner.FIXED)
+    monkeypatch.setattr(torch, "compile", broken)
+    graphs = GraphSteps(engine.model, capture=False, compile_=True)
+    engine._runner = FixedRunner(engine.model, engine._bank, False, graphs.wrap)
+    prompts = {0: {1: click(30, 30)}}
+    assert difference(play(engine, encoded[:6], prompts), play(plain, encoded[:6], prompts)) == 0.0
+    assert [record.getMessage() for record in caplog.records] == [
+        "sam2: torch.compile does not work here (no compiler here); going on without"
+    ]

@@ -113,7 +113,6 @@ def test_small_holes_are_filled_where_a_share_is_set(monkeypatch: pytest.MonkeyP
     assert 0 < areas[0.02] - areas[0.0] < 40 * 22.5 * 1.5
 
 
-@pytest.mark.xfail(strict=True, reason="fill_holes runs after the masks were made disjoint; known, see sam2.py")
 def test_a_hand_seen_through_another_keeps_its_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     around, inside = hand((2, 14, 2, 14)), hand((7, 8, 7, 8))
     around[7, 7] = -8.0
