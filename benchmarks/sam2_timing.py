@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 T = TypeVar("T")
 
@@ -77,7 +78,7 @@ class Stopwatch:
         return None if start is None else int(torch.cuda.max_memory_allocated(self._device)) - start
 
 
-def percentiles(values_ms: Sequence[float]) -> dict[str, float | int]:
+def percentiles(values_ms: Sequence[float] | NDArray[np.float64]) -> dict[str, float | int]:
     """Median and tails of milliseconds."""
     values = np.asarray(values_ms)
     levels = {"p50_ms": 50, "p95_ms": 95, "p99_ms": 99}
