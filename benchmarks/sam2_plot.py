@@ -24,7 +24,7 @@ def _colours(systems: Sequence[str]) -> dict[str, str]:
     return {**_COLOURS, **{name: _OURS[index % len(_OURS)] for index, name in enumerate(ours)}}
 
 
-def draw_steps(axes: Any, steps: Sequence[dict[str, Any]], precision: str) -> None:
+def draw_steps(axes: Any, steps: Sequence[dict[str, Any]], precision: str, unit: str) -> None:
     """Bars of the median time of a frame, by case and system."""
     names = list(dict.fromkeys(one["system"] for case in steps for one in case["systems"]))
     colours, width = _colours(names), 0.8 / len(names)
@@ -42,7 +42,7 @@ def draw_steps(axes: Any, steps: Sequence[dict[str, Any]], precision: str) -> No
         f"{case['size']} {case['image_size']}\n{case['objects']} object{'s'[: case['objects'] > 1]}" for case in steps
     ]
     axes.set_xticks(range(len(steps)), labels)
-    axes.set_ylabel("median ms a frame")
+    axes.set_ylabel(f"median ms a frame{unit}")
     axes.set_title(f"A frame, {precision}: lower is better", loc="left")
     axes.legend(frameon=False, fontsize=8)
 
@@ -106,8 +106,9 @@ def draw(results: Sequence[dict[str, Any]], long: dict[str, Any] | None, picture
     steps.sort(key=lambda case: (case["image_size"], case["size"], case["objects"]))
     parts = [part for result in results for part in result["parts"]]
     figure, all_axes = pyplot.subplots(2, 2, figsize=(13, 8.5), layout="constrained")
-    draw_steps(all_axes[0, 0], steps, "float32")
-    draw_steps(all_axes[0, 1], steps, "bfloat16")
+    unit = ", CPU time" if "CPU time" in results[0]["how"]["timing"] else ""
+    draw_steps(all_axes[0, 0], steps, "float32", unit)
+    draw_steps(all_axes[0, 1], steps, "bfloat16", unit)
     draw_parts(all_axes[1, 0], parts, 2)
     if long is not None:
         draw_long(all_axes[1, 1], long)
