@@ -33,9 +33,7 @@ class Stopwatch:
         if self._cuda:
             return "CUDA events around each call, on an idle device"
         if torch.get_num_threads() == 1:
-            return (
-                "the process's own CPU time, with one thread, because other work shares the CPU; wall_p50_ms beside it"
-            )
+            return "the process's own CPU time, with one thread, because other work shares the CPU"
         return "the wall's clock"
 
     def time(self, run: Callable[[], T]) -> tuple[float, T]:
