@@ -77,6 +77,7 @@ class LossConfig:
         min_agreement: Agreement of landmarks and mask below which they disagree, 0 to 1.
         reprompt_after_frames: Consecutive frames of disagreement after which the segmenter is prompted again.
         reprompt_interval_frames: Frames from one prompt to the next one that a disagreement may cause.
+        reprompt_together: Where one hand is prompted again, prompt every hand with landmarks.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -89,8 +90,9 @@ class LossConfig:
     min_mask_area_ratio: float = 0.2
     max_mask_area_ratio: float = 3.0
     min_agreement: float = 0.5
-    reprompt_after_frames: int = 5
+    reprompt_after_frames: int = 2
     reprompt_interval_frames: int = 15
+    reprompt_together: bool = True
 
     def __post_init__(self) -> None:
         for name in (

@@ -41,6 +41,7 @@ class LiveTrack:
         self._reinitialised_by: ReinitialisedBy | None = None
         self._resized = False
         self.memory = LossMemory()
+        self.was_prompted = False
         self.landmarks: HandLandmarks | None = None
         self.mask: HandMask | None = None
 
@@ -91,6 +92,7 @@ class LiveTrack:
     def prompted(self) -> None:
         """The segmenter is told where the hand is on this frame."""
         self.memory = on_prompt(self.memory)
+        self.was_prompted = True
 
     def take_mask(self, mask: HandMask | None) -> None:
         """What the segmenter made of the hand on this frame; kept only where it is trusted."""

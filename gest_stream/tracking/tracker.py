@@ -185,13 +185,19 @@ class TrackerCore:
             self._segmenter.forget(track.id)
 
     def _prompts(self, frame: Frame) -> dict[int, Prompt]:
-        """A prompt by id, for the hands whose segmentation must start anew on this frame."""
+        """A prompt by id, for the hands whose segmentation must start anew on this frame.
+
+        Where a hand has to be prompted again, all others are as well: its mask has usually gone to one of them, whose
+        memory then holds both.
+        """
         if self._segmenter is None:
             return {}
         prompts: dict[int, Prompt] = {}
-        for track in self._tracks:
-            if track.landmarks is None or not track.memory.prompt_due:
-                continue
+        due = [track for track in self._tracks if track.landmarks is not None and track.memory.prompt_due]
+        if self._config.loss.reprompt_together and any(track.was_prompted for track in due):
+            due = [track for track in self._tracks if track.landmarks is not None]
+        for track in due:
+            assert track.landmarks is not None
             others = [t.landmarks for t in self._tracks if t is not track and t.landmarks is not None]
             prompt = build_prompt(track.landmarks, others, frame.size, config=self._config.prompts)
             if prompt is not None:

@@ -215,6 +215,23 @@ def test_a_mask_beside_the_hand_is_prompted_again_at_a_limited_rate() -> None:
     assert prompted(segmenter, 1) == [0, 15, 30, 45]
 
 
+class WanderingSegmenter(ScriptedSegmenter):
+    """The mask of hand 1 goes to hand 2."""
+
+    def step(self, encoded: Frame, observations: Sequence[Observation]) -> Mapping[int, HandMask]:
+        masks = super().step(encoded, observations)
+        return {i: masks.get(2, mask) for i, mask in masks.items()}
+
+
+@pytest.mark.parametrize(("together", "second"), [(True, [0, 15, 30]), (False, [0])])
+def test_where_a_mask_goes_to_another_hand_both_are_prompted_again(together: bool, second: list[int]) -> None:
+    segmenter = WanderingSegmenter()
+    config = TrackerConfig(loss=LossConfig(reprompt_together=together))
+    track_all(lambda seq: [hand(100), hand(500, side=LEFT)], 40, config, segmenter)
+    assert prompted(segmenter, 1) == [0, 15, 30]
+    assert prompted(segmenter, 2) == second
+
+
 def test_a_hand_outside_the_picture_is_prompted_once_it_comes_in() -> None:
     segmenter = ScriptedSegmenter()
     track_all(lambda seq: [hand(-80 + 10 * seq)], 12, segmenter=segmenter)
