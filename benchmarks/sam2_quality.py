@@ -104,10 +104,10 @@ VARIANTS: Final[Mapping[str, Variant]] = {
     "upstream-like": Variant(
         _UPSTREAM, TrackerConfig(prompts=PromptConfig(forearm_points=False, other_hand_points=False))
     ),
-    "reprompt after 2": Variant({}, TrackerConfig(loss=LossConfig(reprompt_after_frames=2))),
-    "reprompt together": Variant({}, together=True),
-    "reprompt after 2, together": Variant(
-        {}, TrackerConfig(loss=LossConfig(reprompt_after_frames=2)), together=True, against="reprompt after 2"
+    "reprompt after 5": Variant({}, TrackerConfig(loss=LossConfig(reprompt_after_frames=5))),
+    "reprompt alone": Variant({}, TrackerConfig(loss=LossConfig(reprompt_together=False))),
+    "reprompt after 5, alone": Variant(
+        {}, TrackerConfig(loss=LossConfig(reprompt_after_frames=5, reprompt_together=False))
     ),
     APPEND: Variant({}, append=True),
     "append, keep 2 recent": Variant({"conditioning_frames": 2}, append=True, against=APPEND),
