@@ -47,7 +47,6 @@ from gest_stream.models.sam2 import Sam2Segmenter, load_engine
 from gest_stream.models.sam2_engine import Sam2Encoded
 from gest_stream.synthetic import PRESETS, ClipConfig, SyntheticFrame, preset
 from gest_stream.synthetic.workers import render_in_processes
-from gest_stream.tracking.prompts import build_prompt
 from gest_stream.types import Frame, FrameResult, HandLandmarks, HandMask, Observation, PromptMode
 
 ABOUT: Final = (
@@ -71,14 +70,12 @@ class Variant:
         changes: Settings of `Sam2Config` that differ from the default.
         tracker: Settings of the tracker.
         append: Prompts of known hands keep their memory, where the tracker would start it anew.
-        together: Where the tracker corrects one hand, every hand with landmarks is prompted.
         against: The variant that it is compared to.
     """
 
     changes: Mapping[str, Any] = field(default_factory=dict)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     append: bool = False
-    together: bool = False
     against: str = DEFAULT
 
 
@@ -173,9 +170,6 @@ class EncodedSegmenter:
     def step(self, encoded: Sam2Encoded, observations: Sequence[Observation]) -> Mapping[int, HandMask]:
         """As the inner one's."""
         known = self._inner.engine.object_ids
-        corrected = any(one.prompt is not None and one.object_id in known for one in observations)
-        if self._variant.together and corrected:
-            observations = [_prompted(one, observations, encoded.frame_size) for one in observations]
         if self._variant.append:
             observations = [_appended(one) if one.object_id in known else one for one in observations]
         self.prompted += [(self._seq, one.object_id) for one in observations if one.prompt is not None]
@@ -196,13 +190,6 @@ class EncodedSegmenter:
 
 def _appended(one: Observation) -> Observation:
     return one if one.prompt is None else replace(one, prompt=replace(one.prompt, mode=PromptMode.APPEND))
-
-
-def _prompted(one: Observation, everyone: Sequence[Observation], frame_size: tuple[int, int]) -> Observation:
-    if one.prompt is not None or one.landmarks is None:
-        return one
-    others = [other.landmarks for other in everyone if other is not one and other.landmarks is not None]
-    return replace(one, prompt=build_prompt(one.landmarks, others, frame_size))
 
 
 def rendered_clip(config: ClipConfig, folder: Path) -> list[SyntheticFrame]:

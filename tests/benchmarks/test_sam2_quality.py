@@ -100,7 +100,7 @@ def test_an_untrained_model_runs_through_every_kind_of_variant(
     torch.manual_seed(0)
     weights = tmp_path / "small.pt"
     torch.save({"model": build_small_sam2().state_dict()}, weights)
-    kept = {name: VARIANTS[name] for name in (DEFAULT, "upstream-like", "append", "reprompt together")}
+    kept = {name: VARIANTS[name] for name in (DEFAULT, "upstream-like", "append", "reprompt alone")}
     monkeypatch.setattr(sam2_quality, "VARIANTS", kept)
     told = ScriptedDetector([tuple(hand.landmarks for hand in rendered.hands) for rendered in clip])
     monkeypatch.setattr(sam2_quality, "make_detector", lambda _: told)
