@@ -90,7 +90,7 @@ _UPSTREAM: Final = {
 VARIANTS: Final[Mapping[str, Variant]] = {
     DEFAULT: Variant(),
     "non_overlap off": Variant({"non_overlap": False}),
-    "max_hole_share 0": Variant({"max_hole_share": 0.0}),
+    "max_hole_share 0.003": Variant({"max_hole_share": 0.003}),
     "max_hole_share 0.0005": Variant({"max_hole_share": 0.0005}),
     "memory confident": Variant({"memory": MemoryPolicy.CONFIDENT}),
     "keep anchor": Variant({"keep": ConditioningKeep.ANCHOR}),

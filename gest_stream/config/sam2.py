@@ -98,7 +98,7 @@ class Sam2Config:
     memory: MemoryPolicy = MemoryPolicy.EVERY
     min_memory_iou: float = 0.5
     non_overlap: bool = True
-    max_hole_share: float = 0.003
+    max_hole_share: float = 0.0
     wrist_cut: bool = True
 
     def __post_init__(self) -> None:

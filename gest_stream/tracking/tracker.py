@@ -17,6 +17,7 @@ from gest_stream.config import TrackerConfig
 from gest_stream.errors import InvalidInputError
 from gest_stream.interfaces import HandDetector, Segmenter
 from gest_stream.metrics import StageTimer
+from gest_stream.tracking.agreement import agreement
 from gest_stream.tracking.association import associate
 from gest_stream.tracking.live_track import LiveTrack
 from gest_stream.tracking.motion import frame_steps
@@ -154,16 +155,40 @@ class TrackerCore:
         live = list(self._tracks)
         found = associate(detections, [track.candidate(steps) for track in live], self._config.association)
         before = {track.id: (track.state, track.memory.missed_frames) for track in live}
+        reclaimed = self._reclaimed([live[index] for index in found.missed], [detections[i] for i in found.new])
         for match in found.matches:
             live[match.track].see(detections[match.detection], steps, match.relocated)
         for index in found.missed:
-            live[index].miss(steps)
+            own = reclaimed.get(live[index].id)
+            if own is None:
+                live[index].miss(steps)
+            else:
+                live[index].see(detections[found.new[own]], steps, relocated=False)
         for track in live:
             _log_change(track, *before[track.id])
             if track.state is TrackState.REMOVED:
                 self._drop(track)
-        for index in found.new:
-            self._open(detections[index], steps)
+        for position, index in enumerate(found.new):
+            if position not in reclaimed.values():
+                self._open(detections[index], steps)
+
+    def _reclaimed(self, missed: Sequence[LiveTrack], new: Sequence[HandLandmarks]) -> dict[int, int]:
+        """Hands that were missing, by id, and which of the new detections lies in the mask that was carried of them.
+
+        A carried mask says more than a handedness, by which a returning hand that is cut off by the picture's edge may
+        not have been matched.
+        """
+        found: dict[int, int] = {}
+        for position, landmarks in enumerate(new):
+            agreed = {
+                track.id: agreement(landmarks, track.mask) or 0.0
+                for track in missed
+                if track.mask is not None and track.memory.missed_frames > 0 and track.id not in found
+            }
+            best = max(agreed, key=agreed.__getitem__, default=None)
+            if best is not None and agreed[best] >= self._config.loss.min_agreement:
+                found[best] = position
+        return found
 
     def _open(self, landmarks: HandLandmarks, steps: int) -> None:
         if len(self._tracks) >= self._config.max_tracks:

@@ -154,6 +154,20 @@ def test_a_right_hand_in_the_place_of_a_lost_left_one_gets_its_own_id() -> None:
     assert (tracks[2].state, tracks[2].handedness) == (TrackState.TRACKED, RIGHT)
 
 
+@pytest.mark.parametrize(("place", "ids_at_the_end"), [(100, [1]), (400, [1, 2])])
+def test_a_hand_that_returns_into_its_carried_mask_keeps_its_id_whatever_it_is_called(
+    place: float, ids_at_the_end: list[int]
+) -> None:
+    results = track_all(
+        lambda seq: [hand(100, side=LEFT)] if seq < 5 else [hand(place, side=RIGHT)] if seq >= 15 else [],
+        20,
+        segmenter=ScriptedSegmenter(),
+    )
+    assert by_id(results[14])[1].state is TrackState.LOST
+    assert by_id(results[14])[1].mask is not None
+    assert ids(results[19]) == ids_at_the_end
+
+
 def test_a_hand_too_fast_for_the_gate_keeps_its_id() -> None:
     segmenter = ScriptedSegmenter()
     results = track_all(lambda seq: [hand(100 if seq < 5 else 500)], 12, segmenter=segmenter)
