@@ -8,7 +8,7 @@ advance(...)    associate -> loss machine -> prompts -> segmenter; one frame at 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -155,31 +155,37 @@ class TrackerCore:
         live = list(self._tracks)
         found = associate(detections, [track.candidate(steps) for track in live], self._config.association)
         before = {track.id: (track.state, track.memory.missed_frames) for track in live}
-        reclaimed = self._reclaimed([live[index] for index in found.missed], [detections[i] for i in found.new])
+        young = [m.detection for m in found.matches if live[m.track].state is TrackState.TENTATIVE]
+        open_to_all = {index: detections[index] for index in (*found.new, *young)}
+        reclaimed = self._reclaimed([live[index] for index in found.missed], open_to_all)
+        taken = set(reclaimed.values())
         for match in found.matches:
-            live[match.track].see(detections[match.detection], steps, match.relocated)
+            if match.detection in taken:
+                live[match.track].miss(steps)
+            else:
+                live[match.track].see(detections[match.detection], steps, match.relocated)
         for index in found.missed:
             own = reclaimed.get(live[index].id)
             if own is None:
                 live[index].miss(steps)
             else:
-                live[index].see(detections[found.new[own]], steps, relocated=False)
+                live[index].see(detections[own], steps, relocated=False)
         for track in live:
             _log_change(track, *before[track.id])
             if track.state is TrackState.REMOVED:
                 self._drop(track)
-        for position, index in enumerate(found.new):
-            if position not in reclaimed.values():
+        for index in found.new:
+            if index not in taken:
                 self._open(detections[index], steps)
 
-    def _reclaimed(self, missed: Sequence[LiveTrack], new: Sequence[HandLandmarks]) -> dict[int, int]:
-        """Hands that were missing, by id, and which of the new detections lies in the mask that was carried of them.
+    def _reclaimed(self, missed: Sequence[LiveTrack], detections: Mapping[int, HandLandmarks]) -> dict[int, int]:
+        """Hands that were missing, by id, and which detection lies in the mask that was carried of them.
 
         A carried mask says more than a handedness, by which a returning hand that is cut off by the picture's edge may
-        not have been matched.
+        not have been matched. It may come a frame after the landmarks, so tracks that are not yet trusted give theirs.
         """
         found: dict[int, int] = {}
-        for position, landmarks in enumerate(new):
+        for index, landmarks in detections.items():
             agreed = {
                 track.id: agreement(landmarks, track.mask) or 0.0
                 for track in missed
@@ -187,7 +193,7 @@ class TrackerCore:
             }
             best = max(agreed, key=agreed.__getitem__, default=None)
             if best is not None and agreed[best] >= self._config.loss.min_agreement:
-                found[best] = position
+                found[best] = index
         return found
 
     def _open(self, landmarks: HandLandmarks, steps: int) -> None:

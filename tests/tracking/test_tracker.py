@@ -168,6 +168,26 @@ def test_a_hand_that_returns_into_its_carried_mask_keeps_its_id_whatever_it_is_c
     assert ids(results[19]) == ids_at_the_end
 
 
+class RecognisingSegmenter(ScriptedSegmenter):
+    """A lost hand's mask is that of any hand that is there."""
+
+    def step(self, encoded: Frame, observations: Sequence[Observation]) -> Mapping[int, HandMask]:
+        masks = dict(super().step(encoded, observations))
+        seen = [masks[o.object_id] for o in observations if o.landmarks is not None]
+        blind = [o.object_id for o in observations if o.landmarks is None]
+        return {**masks, **dict.fromkeys(blind, seen[0])} if seen else {}
+
+
+def test_a_hand_that_its_mask_recognises_a_frame_late_has_its_id_back() -> None:
+    results = track_all(
+        lambda seq: [hand(100, side=LEFT)] if seq < 5 else [hand(400, side=RIGHT)] if seq >= 15 else [],
+        20,
+        segmenter=RecognisingSegmenter(),
+    )
+    assert [ids(result) for result in results[14:18]] == [[1], [1, 2], [1], [1]]
+    assert by_id(results[16])[1].reinitialised_by is ReinitialisedBy.LANDMARKS
+
+
 def test_a_hand_too_fast_for_the_gate_keeps_its_id() -> None:
     segmenter = ScriptedSegmenter()
     results = track_all(lambda seq: [hand(100 if seq < 5 else 500)], 12, segmenter=segmenter)
