@@ -327,7 +327,7 @@ def test_where_compiling_fails_the_step_goes_on_without_and_says_so_once(
     monkeypatch.setattr(torch, "compile", broken)
     graphs = GraphSteps(engine.model, capture=False, compile_=True)
     engine._runner = FixedRunner(engine.model, engine._bank, False, graphs.wrap)
-    prompts: dict[int, dict[int, Prompt | None]] = {0: {1: click(30, 30)}}
+    prompts: Script = {0: {1: click(30, 30)}}
     assert difference(play(engine, encoded[:6], prompts), play(plain, encoded[:6], prompts)) == 0.0
     assert [record.getMessage() for record in caplog.records] == [
         "sam2: torch.compile does not work here (no compiler here); going on without"
