@@ -80,7 +80,8 @@ class Sam2Config:
         min_memory_iou: Predicted IoU from which a frame is remembered, 0 to 1; only where `memory` is `confident`.
         non_overlap: No pixel belongs to two hands, neither in the masks nor in what is remembered of them. Upstream
             leaves masks overlapping.
-        max_hole_share: Holes of up to this share of a hand's area are filled; 0 fills none.
+        max_hole_share: Holes of up to this share of a hand's area are filled; 0 fills none, because gaps between
+            fingers are filled as well, which cost outline in benchmarks/sam2_quality.py.
         wrist_cut: Cut off what lies beyond the wrist, where landmarks show it.
     """
 

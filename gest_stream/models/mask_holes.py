@@ -12,7 +12,7 @@ from gest_stream.errors import InvalidInputError
 from gest_stream.types import HandMask
 
 MAX_HOLE_SHARE = 0.003
-"""Largest hole that is filled by default, as a share of the hand: a disc of 8 mm on a hand of 150 cm2. On rendered
+"""Largest hole that is filled unless told otherwise, as a share of the hand: a disc of 8 mm on 150 cm2. On rendered
 hands half of the true holes above 15 px, rings of two fingers and gaps between them, are larger, up to 2.8 %; all that
 is filled wrongly adds 0.02 % to the hand's area in the mean, 0.4 % at worst (benchmarks/mask_steps.py)."""
 

@@ -207,12 +207,12 @@ class FixedRunner:
         sizes = self._bank.shape
         counts = {len(reading.frames) - sizes.frames for reading in readings}
         # A prompted frame leaves a gap among the others' places while it is young, though the number read is the same.
-        full = len(counts) == 1 and all(
+        full = counts == {1} and all(
             sum(place < sizes.frames for place, _ in reading.frames) == sizes.frames
             and sum(place < sizes.pointers for place, _ in reading.pointers) == sizes.pointers
             for reading in readings
         )
-        return FixedShape(objects, 1 if full and counts == {1} else None)
+        return FixedShape(objects, 1 if full else None)
 
     def inputs(self, readings: Sequence[Reading], shape: FixedShape, rivals: torch.Tensor | None) -> FixedInputs:
         """What the step is told about these objects, on the device."""

@@ -63,3 +63,12 @@ def center_x(track: Track) -> float:
     """Where a track's landmarks are."""
     assert track.landmarks is not None
     return float(track.landmarks.points_xy_px[:, 0].mean())
+
+
+def prompted(segmenter: ScriptedSegmenter, object_id: int) -> list[int]:
+    """Frames on which the hand was prompted."""
+    return [
+        seq
+        for seq, observations in enumerate(segmenter.observations)
+        if any(o.object_id == object_id and o.prompt is not None for o in observations)
+    ]

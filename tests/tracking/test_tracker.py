@@ -24,7 +24,7 @@ from gest_stream.types import (
     ReinitialisedBy,
     TrackState,
 )
-from tests.tracking.scenes import LEFT, RIGHT, SIZE, by_id, center_x, hand, ids, track_all
+from tests.tracking.scenes import LEFT, RIGHT, SIZE, by_id, center_x, hand, ids, prompted, track_all
 
 LOSS = LossConfig()
 
@@ -58,15 +58,6 @@ class MisplacedSegmenter(ScriptedSegmenter):
             i: HandMask(m.crop, (m.origin_xy_px[0] + 200, m.origin_xy_px[1]), m.frame_size, 0.9, m.source)
             for i, m in super().step(encoded, observations).items()
         }
-
-
-def prompted(segmenter: ScriptedSegmenter, object_id: int) -> list[int]:
-    """Frames on which the hand was prompted."""
-    return [
-        seq
-        for seq, observations in enumerate(segmenter.observations)
-        if any(o.object_id == object_id and o.prompt is not None for o in observations)
-    ]
 
 
 def test_ids_count_from_one_and_tracks_are_ordered_by_them() -> None:
@@ -154,40 +145,6 @@ def test_a_right_hand_in_the_place_of_a_lost_left_one_gets_its_own_id() -> None:
     assert (tracks[2].state, tracks[2].handedness) == (TrackState.TRACKED, RIGHT)
 
 
-@pytest.mark.parametrize(("place", "ids_at_the_end"), [(100, [1]), (400, [1, 2])])
-def test_a_hand_that_returns_into_its_carried_mask_keeps_its_id_whatever_it_is_called(
-    place: float, ids_at_the_end: list[int]
-) -> None:
-    results = track_all(
-        lambda seq: [hand(100, side=LEFT)] if seq < 5 else [hand(place, side=RIGHT)] if seq >= 15 else [],
-        20,
-        segmenter=ScriptedSegmenter(),
-    )
-    assert by_id(results[14])[1].state is TrackState.LOST
-    assert by_id(results[14])[1].mask is not None
-    assert ids(results[19]) == ids_at_the_end
-
-
-class RecognisingSegmenter(ScriptedSegmenter):
-    """A lost hand's mask is that of any hand that is there."""
-
-    def step(self, encoded: Frame, observations: Sequence[Observation]) -> Mapping[int, HandMask]:
-        masks = dict(super().step(encoded, observations))
-        seen = [masks[o.object_id] for o in observations if o.landmarks is not None]
-        blind = [o.object_id for o in observations if o.landmarks is None]
-        return {**masks, **dict.fromkeys(blind, seen[0])} if seen else {}
-
-
-def test_a_hand_that_its_mask_recognises_a_frame_late_has_its_id_back() -> None:
-    results = track_all(
-        lambda seq: [hand(100, side=LEFT)] if seq < 5 else [hand(400, side=RIGHT)] if seq >= 15 else [],
-        20,
-        segmenter=RecognisingSegmenter(),
-    )
-    assert [ids(result) for result in results[14:18]] == [[1], [1, 2], [1], [1]]
-    assert by_id(results[16])[1].reinitialised_by is ReinitialisedBy.LANDMARKS
-
-
 def test_a_hand_too_fast_for_the_gate_keeps_its_id() -> None:
     segmenter = ScriptedSegmenter()
     results = track_all(lambda seq: [hand(100 if seq < 5 else 500)], 12, segmenter=segmenter)
@@ -247,23 +204,6 @@ def test_a_mask_beside_the_hand_is_prompted_again_at_a_limited_rate() -> None:
     segmenter = MisplacedSegmenter()
     track_all(lambda seq: [hand(100)], 50, segmenter=segmenter)
     assert prompted(segmenter, 1) == [0, 15, 30, 45]
-
-
-class WanderingSegmenter(ScriptedSegmenter):
-    """The mask of hand 1 goes to hand 2."""
-
-    def step(self, encoded: Frame, observations: Sequence[Observation]) -> Mapping[int, HandMask]:
-        masks = super().step(encoded, observations)
-        return {i: masks.get(2, mask) for i, mask in masks.items()}
-
-
-@pytest.mark.parametrize(("together", "second"), [(True, [0, 15, 30]), (False, [0])])
-def test_where_a_mask_goes_to_another_hand_both_are_prompted_again(together: bool, second: list[int]) -> None:
-    segmenter = WanderingSegmenter()
-    config = TrackerConfig(loss=LossConfig(reprompt_together=together))
-    track_all(lambda seq: [hand(100), hand(500, side=LEFT)], 40, config, segmenter)
-    assert prompted(segmenter, 1) == [0, 15, 30]
-    assert prompted(segmenter, 2) == second
 
 
 def test_a_hand_outside_the_picture_is_prompted_once_it_comes_in() -> None:
