@@ -162,6 +162,11 @@ class EncodedSegmenter:
         self.prompted: list[tuple[int, int]] = []
         """(frame, object) of every prompt."""
 
+    @property
+    def takes_clicks(self) -> bool:
+        """As the inner one."""
+        return self._inner.takes_clicks
+
     def encode(self, frame: Frame) -> Sam2Encoded:
         """The frame's, found by its number."""
         self._seq = frame.seq

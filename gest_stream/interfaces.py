@@ -9,7 +9,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar, runtime_checkable
 
 from gest_stream.errors import InvalidInputError
-from gest_stream.types import Frame, FrameResult, HandLandmarks, HandMask, Observation
+from gest_stream.types import (
+    Frame,
+    FrameResult,
+    HandLandmarks,
+    HandMask,
+    HandProbability,
+    Observation,
+    ReinitialisedBy,
+)
 
 if TYPE_CHECKING:
     from gest_stream.audio import AudioFeed
@@ -120,6 +128,11 @@ class Segmenter(Protocol[EncodedT]):
     `step`, which looks at the hands.
     """
 
+    @property
+    def takes_clicks(self) -> bool:
+        """Whether prompts of points alone, without landmarks, start or correct a mask."""
+        ...
+
     def encode(self, frame: Frame) -> EncodedT:
         """What `step` needs of the picture, whatever hands are on it."""
         ...
@@ -146,4 +159,34 @@ class Segmenter(Protocol[EncodedT]):
 
     def close(self) -> None:
         """Let go of the model."""
+        ...
+
+
+class Redetector(Protocol):
+    """Finds hands where the landmark detector does not. Plain synchronous code, called from one thread at a time."""
+
+    @property
+    def kind(self) -> ReinitialisedBy:
+        """What results call it."""
+        ...
+
+    def segment(self, frame: Frame) -> HandProbability:
+        """Where hands and forearms probably are on `frame`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the model."""
+        ...
+
+
+class ProbabilityCarrier(Protocol):
+    """Moves what was seen on one frame to where it is on a later one. Called from the redetector's thread."""
+
+    def carry(self, probability: HandProbability, frames: Sequence[Frame]) -> HandProbability:
+        """Follow the picture from frame to frame.
+
+        Args:
+            probability: What was seen on the first frame.
+            frames: That frame and later ones, in order, one or more, all of one size; the last is the target.
+        """
         ...

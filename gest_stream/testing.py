@@ -135,6 +135,7 @@ class ScriptedSegmenter:
         self._before_step = before_step
         self._last: dict[int, HandMask] = {}
         self.observations: list[tuple[Observation, ...]] = []
+        self.takes_clicks = True
         self.resets = 0
         self.closed = False
 

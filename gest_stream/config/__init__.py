@@ -1,10 +1,13 @@
 """Frozen settings, one dataclass a component; TOML is read at the edge, here, and nowhere else."""
 
 from gest_stream.config.check import nearest_name
+from gest_stream.config.device import Precision
 from gest_stream.config.hands import HandsConfig
 from gest_stream.config.light import LightConfig
 from gest_stream.config.pipeline import PipelineConfig, SegmenterKind, config_from_mapping, load_config, load_toml
-from gest_stream.config.sam2 import ConditioningKeep, MemoryPolicy, Precision, Sam2Config, Sam2Runner, Sam2Size
+from gest_stream.config.redetection import PointPolicy, RedetectionConfig, RedetectionMode, RegionConfig
+from gest_stream.config.redetector import DinoBackbone, RedetectorConfig, RedetectorKind
+from gest_stream.config.sam2 import ConditioningKeep, MemoryPolicy, Sam2Config, Sam2Runner, Sam2Size
 from gest_stream.config.streams import (
     BufferConfig,
     BufferPolicy,
@@ -20,6 +23,7 @@ __all__ = [
     "BufferConfig",
     "BufferPolicy",
     "ConditioningKeep",
+    "DinoBackbone",
     "EffectConfig",
     "EffectKind",
     "HandsConfig",
@@ -27,9 +31,15 @@ __all__ = [
     "LossConfig",
     "MemoryPolicy",
     "PipelineConfig",
+    "PointPolicy",
     "Precision",
     "PromptConfig",
     "ReconnectConfig",
+    "RedetectionConfig",
+    "RedetectionMode",
+    "RedetectorConfig",
+    "RedetectorKind",
+    "RegionConfig",
     "Sam2Config",
     "Sam2Runner",
     "Sam2Size",

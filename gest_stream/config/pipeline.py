@@ -12,6 +12,7 @@ from typing import Any, ClassVar, get_type_hints
 from gest_stream.config.check import STRICT, nearest_name, take_members
 from gest_stream.config.hands import HandsConfig
 from gest_stream.config.light import LightConfig
+from gest_stream.config.redetector import RedetectorConfig
 from gest_stream.config.sam2 import Sam2Config
 from gest_stream.config.streams import BufferConfig, EffectConfig, SourceConfig
 from gest_stream.config.tracking import TrackerConfig
@@ -41,6 +42,7 @@ class PipelineConfig:
     segmenter: SegmenterKind = SegmenterKind.AUTO
     light: LightConfig = field(default_factory=LightConfig)
     sam2: Sam2Config = field(default_factory=Sam2Config)
+    redetector: RedetectorConfig = field(default_factory=RedetectorConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     buffer: BufferConfig = field(default_factory=BufferConfig)
     effect: EffectConfig = field(default_factory=EffectConfig)

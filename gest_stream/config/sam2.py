@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gest_stream.config.check import STRICT, require, take_members
+from gest_stream.config.device import Precision, device_is_known
 
 
 class Sam2Size(StrEnum):
@@ -17,15 +18,6 @@ class Sam2Size(StrEnum):
     SMALL = "small"
     BASE_PLUS = "base_plus"
     LARGE = "large"
-
-
-class Precision(StrEnum):
-    """What a model computes in."""
-
-    AUTO = "auto"
-    """bfloat16 where the device has it and is faster with it, else float32."""
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
 
 
 class Sam2Runner(StrEnum):
@@ -113,9 +105,7 @@ class Sam2Config:
         )
         sound = 64 <= self.image_size <= 2048 and self.image_size % 32 == 0
         require(sound, "sam2.image_size", "a multiple of 32 from 64 to 2048", self.image_size)
-        kind, _, index = self.device.partition(":")
-        known = kind in ("auto", "cpu", "cuda", "mps") and (not index or (kind == "cuda" and index.isdigit()))
-        require(known, "sam2.device", "auto, cpu, cuda, cuda:N or mps", self.device)
+        require(device_is_known(self.device), "sam2.device", "auto, cpu, cuda, cuda:N or mps", self.device)
         require(0 <= self.threads <= 1024, "sam2.threads", "0 to 1024", self.threads)
         require(1 <= self.conditioning_frames <= 32, "sam2.conditioning_frames", "1 to 32", self.conditioning_frames)
         require(

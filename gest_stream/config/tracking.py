@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from gest_stream.config.check import STRICT, require
+from gest_stream.config.redetection import RedetectionConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,7 @@ class TrackerConfig:
         association: Which detection belongs to which track.
         loss: When a hand is trusted, lost and given up.
         prompts: What the segmenter is told where it starts anew.
+        redetection: When the redetector is asked, and what becomes of its answers.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -153,6 +155,7 @@ class TrackerConfig:
     association: AssociationConfig = field(default_factory=AssociationConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     prompts: PromptConfig = field(default_factory=PromptConfig)
+    redetection: RedetectionConfig = field(default_factory=RedetectionConfig)
 
     def __post_init__(self) -> None:
         require(1 <= self.max_tracks <= 64, "tracker.max_tracks", "1 to 64", self.max_tracks)

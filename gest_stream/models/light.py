@@ -102,6 +102,11 @@ class LightSegmenter:
         self._fronts: dict[tuple[int, int], float] = {}
         self._last: Frame | None = None
 
+    @property
+    def takes_clicks(self) -> bool:
+        """Points alone say nothing to it: it needs landmarks or a mask to start from."""
+        return False
+
     def encode(self, frame: Frame) -> LightEncoded:
         """Take the frame; nothing is worth computing before it is known where the hands are."""
         return LightEncoded(frame)

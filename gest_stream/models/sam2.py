@@ -65,6 +65,11 @@ class Sam2Segmenter:
         self._engine.reset()
         return warm
 
+    @property
+    def takes_clicks(self) -> bool:
+        """Prompts of points alone start or correct a mask."""
+        return True
+
     def encode(self, frame: Frame) -> Sam2Encoded:
         """The picture's features; may run ahead of `step`, on another thread."""
         return self._engine.encode(frame.image)

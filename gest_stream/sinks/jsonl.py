@@ -15,7 +15,9 @@ Every line is one object of schema version 1, described in full by `result_v1.sc
         "mask_rle": {"size": [H, W], "counts": "…"} or null,    COCO's compressed run lengths over the whole frame
                                                               (`gest_stream.sinks.mask_rle.decode_rle` reads them)
         "mask_score": 0.97 or null, "mask_source": "light" or null,
-        "reinitialised_by": null or "landmarks"}],
+        "reinitialised_by": null, "landmarks", "dino", "builtin" or "user",   what found the hand again
+        "reinitialised_seq": 812 or null,       frame on which that saw it
+        "reinitialised_score": 0.93 or null}],  how surely
      "timings_ms": {"total": 21.4, …}}  milliseconds by stage
 
 Pixels are rounded to 0.01, metres to 0.00001, scores to 0.0001 and milliseconds to 0.001.
@@ -53,7 +55,7 @@ def _rounded(points: NDArray[np.float32], digits: int) -> list[list[float]]:
 
 def track_record(track: Track) -> dict[str, Any]:
     """One hand as plain JSON values, schema version 1."""
-    landmarks, mask, box = track.landmarks, track.mask, track.box_xyxy_px
+    landmarks, mask, box, found = track.landmarks, track.mask, track.box_xyxy_px, track.reinitialisation
     world = landmarks.points_world_m if landmarks is not None else None
     return {
         "id": track.id,
@@ -66,7 +68,9 @@ def track_record(track: Track) -> dict[str, Any]:
         "mask_rle": encode_rle(mask) if mask is not None else None,
         "mask_score": round(mask.score, _SCORE_DIGITS) if mask is not None else None,
         "mask_source": str(mask.source) if mask is not None else None,
-        "reinitialised_by": str(track.reinitialised_by) if track.reinitialised_by is not None else None,
+        "reinitialised_by": str(found.by) if found is not None else None,
+        "reinitialised_seq": found.seq if found is not None else None,
+        "reinitialised_score": round(found.score, _SCORE_DIGITS) if found is not None else None,
     }
 
 

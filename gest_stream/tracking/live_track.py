@@ -17,7 +17,7 @@ from gest_stream.tracking.loss import (
     on_restart,
 )
 from gest_stream.tracking.motion import HandMotion
-from gest_stream.types import HandLandmarks, HandMask, ReinitialisedBy, Track, TrackState
+from gest_stream.types import HandLandmarks, HandMask, Reinitialisation, Track, TrackState
 
 _SCORE_GAIN = 0.5
 
@@ -38,7 +38,7 @@ class LiveTrack:
         self._vote = HandednessVote()
         self._score = _presence(landmarks)
         self._area_px = 0
-        self._reinitialised_by: ReinitialisedBy | None = None
+        self._reinitialisation: Reinitialisation | None = None
         self._resized = False
         self.memory = LossMemory()
         self.was_prompted = False
@@ -68,13 +68,14 @@ class LiveTrack:
             self._resized or self.memory.missed_frames >= self._config.association.relocate_after_frames,
         )
 
-    def see(self, landmarks: HandLandmarks, steps: int, relocated: bool) -> None:
-        """This frame has the hand's landmarks; `relocated` where they are far from where it was expected."""
+    def see(self, landmarks: HandLandmarks, seq: int, steps: int, relocated: bool) -> None:
+        """Frame `seq` has the hand's landmarks; `relocated` where they are far from where it was expected."""
         if relocated:
             self.memory = on_restart(self.memory)
         jumped = relocated or self.state is TrackState.LOST
         step = on_landmarks(self.memory, True, self._config.loss)
-        self.memory, self._reinitialised_by = step.memory, step.reinitialised_by
+        self.memory, by = step.memory, step.reinitialised_by
+        self._reinitialisation = Reinitialisation(by, seq, _presence(landmarks)) if by is not None else None
         self._motion.see(landmarks, steps, jumped)
         self._vote.add(landmarks)
         self._begin_frame(landmarks)
@@ -82,7 +83,7 @@ class LiveTrack:
     def miss(self, steps: int) -> None:
         """This frame has no landmarks of the hand."""
         step = on_landmarks(self.memory, False, self._config.loss)
-        self.memory, self._reinitialised_by = step.memory, None
+        self.memory, self._reinitialisation = step.memory, None
         self._motion.miss(steps)
         self._begin_frame(None)
 
@@ -130,7 +131,7 @@ class LiveTrack:
             min(max(self._score, 0.0), 1.0),
             self.landmarks,
             self.mask,
-            self._reinitialised_by,
+            self._reinitialisation,
             self.memory.missed_frames,
         )
 

@@ -163,20 +163,20 @@ class TrackerCore:
             if match.detection in taken:
                 live[match.track].miss(steps)
             else:
-                live[match.track].see(detections[match.detection], steps, match.relocated)
+                live[match.track].see(detections[match.detection], frame.seq, steps, match.relocated)
         for index in found.missed:
             own = reclaimed.get(live[index].id)
             if own is None:
                 live[index].miss(steps)
             else:
-                live[index].see(detections[own], steps, relocated=False)
+                live[index].see(detections[own], frame.seq, steps, relocated=False)
         for track in live:
             _log_change(track, *before[track.id])
             if track.state is TrackState.REMOVED:
                 self._drop(track)
         for index in found.new:
             if index not in taken:
-                self._open(detections[index], steps)
+                self._open(detections[index], frame.seq, steps)
 
     def _reclaimed(self, missed: Sequence[LiveTrack], detections: Mapping[int, HandLandmarks]) -> dict[int, int]:
         """Hands that were missing, by id, and which detection lies in the mask that was carried of them.
@@ -196,7 +196,7 @@ class TrackerCore:
                 found[best] = index
         return found
 
-    def _open(self, landmarks: HandLandmarks, steps: int) -> None:
+    def _open(self, landmarks: HandLandmarks, seq: int, steps: int) -> None:
         if len(self._tracks) >= self._config.max_tracks:
             lost = [track for track in self._tracks if track.state is TrackState.LOST]
             if not lost:
@@ -206,7 +206,7 @@ class TrackerCore:
             self._drop(longest)
         track = LiveTrack(self._next_id, landmarks, self._config)
         self._next_id += 1
-        track.see(landmarks, steps, relocated=False)
+        track.see(landmarks, seq, steps, relocated=False)
         self._tracks.append(track)
         _log_change(track, TrackState.TENTATIVE, 0)
 

@@ -4,8 +4,9 @@ from gest_stream.types.audio import AudioFormat, AudioPacket
 from gest_stream.types.frame import Frame
 from gest_stream.types.hand import HAND_CONNECTIONS, LANDMARK_NAMES, Handedness, HandLandmarks
 from gest_stream.types.mask import HandMask, MaskSource
+from gest_stream.types.probability import HandProbability
 from gest_stream.types.prompt import Observation, Prompt, PromptMode
-from gest_stream.types.track import FrameResult, ReinitialisedBy, Track, TrackState
+from gest_stream.types.track import FrameResult, Reinitialisation, ReinitialisedBy, Track, TrackState
 
 __all__ = [
     "HAND_CONNECTIONS",
@@ -16,11 +17,13 @@ __all__ = [
     "FrameResult",
     "HandLandmarks",
     "HandMask",
+    "HandProbability",
     "Handedness",
     "MaskSource",
     "Observation",
     "Prompt",
     "PromptMode",
+    "Reinitialisation",
     "ReinitialisedBy",
     "Track",
     "TrackState",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gest_stream.errors import InvalidInputError
 from gest_stream.types.hand import HandLandmarks
+from gest_stream.types.mask import HandMask
 
 
 class PromptMode(StrEnum):
@@ -85,8 +86,11 @@ class Observation:
         object_id: The track's id; stable over the stream, never reused.
         landmarks: The hand's landmarks on this frame, None where they were not found.
         prompt: Where the segmenter should start (again); None on steady frames.
+        region: What the redetector saw of the hand on this frame, where `prompt` was made from that; for segmenters
+            that start from a mask rather than from points.
     """
 
     object_id: int
     landmarks: HandLandmarks | None = None
     prompt: Prompt | None = None
+    region: HandMask | None = None

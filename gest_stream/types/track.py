@@ -30,9 +30,34 @@ class TrackState(StrEnum):
 
 
 class ReinitialisedBy(StrEnum):
-    """What found a lost hand again."""
+    """What found a hand (again)."""
 
     LANDMARKS = "landmarks"
+    DINO = "dino"
+    """The redetector `dino`."""
+    BUILTIN = "builtin"
+    """The redetector `builtin`."""
+    USER = "user"
+    """Somebody's click."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reinitialisation:
+    """A lost hand was found again, or one that the landmarks do not show was found.
+
+    Args:
+        by: What found it.
+        seq: Frame on which it was seen; an answer that took its time is used on a later one.
+        score: How surely, 0 to 1.
+    """
+
+    by: ReinitialisedBy
+    seq: int
+    score: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.score <= 1.0:
+            raise InvalidInputError(f"reinitialisation score: expected 0 to 1, got {self.score}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +71,7 @@ class Track:
         score: Confidence that the hand is there, 0 to 1.
         landmarks: On this frame; None where they were not found.
         mask: On this frame; None where no mask is trusted.
-        reinitialised_by: Set on the one frame on which a lost hand was found again.
+        reinitialisation: Set on the one frame on which the hand was found again.
         missed_frames: Consecutive frames without landmarks, 0 when they were found on this one.
     """
 
@@ -56,7 +81,7 @@ class Track:
     score: float
     landmarks: HandLandmarks | None = None
     mask: HandMask | None = None
-    reinitialised_by: ReinitialisedBy | None = None
+    reinitialisation: Reinitialisation | None = None
     missed_frames: int = 0
 
     def __post_init__(self) -> None:
@@ -64,6 +89,11 @@ class Track:
             raise InvalidInputError(f"track id: expected 1 or more, got {self.id}")
         if not 0.0 <= self.score <= 1.0:
             raise InvalidInputError(f"track score: expected 0 to 1, got {self.score}")
+
+    @property
+    def reinitialised_by(self) -> ReinitialisedBy | None:
+        """What found the hand again on this frame."""
+        return self.reinitialisation.by if self.reinitialisation is not None else None
 
     @property
     def box_xyxy_px(self) -> tuple[float, float, float, float] | None:

@@ -20,6 +20,7 @@ from gest_stream.types import (
     HandLandmarks,
     HandMask,
     MaskSource,
+    Reinitialisation,
     ReinitialisedBy,
     Track,
     TrackState,
@@ -44,7 +45,7 @@ def full_track() -> Track:
         0.98765,
         hand,
         hull_mask(hand, (64, 48)),
-        ReinitialisedBy.LANDMARKS,
+        Reinitialisation(ReinitialisedBy.LANDMARKS, 3, 0.9),
     )
 
 
@@ -126,6 +127,7 @@ def test_a_record_holds_exactly_the_documented_values() -> None:
     assert np.allclose(full["landmarks_px"], make_landmarks((30, 24), 30).points_px, atol=0.0051)
     assert np.allclose(full["landmarks_world_m"], make_landmarks((30, 24), 30).points_px / 1000, atol=6e-6)
     assert (full["mask_score"], full["mask_source"], full["reinitialised_by"]) == (1.0, "scripted", "landmarks")
+    assert (full["reinitialised_seq"], full["reinitialised_score"]) == (3, 0.9)
     assert bare == {
         "id": 4,
         "state": "lost",
@@ -134,7 +136,8 @@ def test_a_record_holds_exactly_the_documented_values() -> None:
         **dict.fromkeys(
             [
                 *("box_xyxy_px", "landmarks_px", "landmarks_world_m"),
-                *("mask_rle", "mask_score", "mask_source", "reinitialised_by"),
+                *("mask_rle", "mask_score", "mask_source"),
+                *("reinitialised_by", "reinitialised_seq", "reinitialised_score"),
             ]
         ),
     }
