@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 
 from gest_stream.config import Sam2Size
 from gest_stream.errors import MissingDependencyError, WeightsError
+from gest_stream.models.checkpoint import read_state
 
 CONFIG_FILES: Mapping[Sam2Size, str] = {
     Sam2Size.TINY: "sam2.1_hiera_t.yaml",
@@ -83,7 +83,7 @@ def load_checkpoint(modules: Any, path: Path, model_name: str) -> None:
     Raises:
         WeightsError: The file cannot be read, is no checkpoint, or belongs to a model of another shape.
     """
-    state = _read_state(path)
+    state = read_state(path)
     own = modules.state_dict()
     absent = sorted(own.keys() - state.keys())
     foreign = sorted(state.keys() - own.keys())
@@ -100,25 +100,6 @@ def load_checkpoint(modules: Any, path: Path, model_name: str) -> None:
     if foreign:
         reasons.append(f"{len(foreign)} weights of the file are not in the model, for example {foreign[0]}")
     raise WeightsError(f"{path}: does not fit {model_name}: {'; '.join(reasons)}; {_remedy(state)}")
-
-
-def _read_state(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickle protocols, of files that then fail to load
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as exc:
-        raise WeightsError(f"{path}: cannot be read as a checkpoint: {exc.strerror or exc}; check the path") from exc
-    except Exception as exc:  # torch's unpickler meets damage with whatever Python raises: IndexError, struct.error, …
-        why = (str(exc).splitlines() or [type(exc).__name__])[0]
-        raise WeightsError(
-            f"{path}: is no checkpoint of plain tensors ({why}); "
-            "save the model's state dict with torch.save({'model': model.state_dict()}, path)"
-        ) from exc
-    state = content.get("model", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise WeightsError(f"{path}: holds no state dict; expected {{'model': name to tensor}}")
-    return state
 
 
 def _remedy(state: Mapping[str, torch.Tensor]) -> str:
