@@ -1,4 +1,4 @@
-"""Fakes for tests of code that uses gest_stream: scripted sources, detectors, segmenters and sinks."""
+"""Fakes for tests of code that uses gest_stream: scripted sources, detectors, segmenters, redetectors and sinks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,18 @@ import numpy as np
 from gest_stream.audio import AudioFeed
 from gest_stream.clock import now_ns
 from gest_stream.interfaces import SourceInfo
-from gest_stream.types import Frame, FrameResult, Handedness, HandLandmarks, HandMask, MaskSource, Observation
+from gest_stream.types import (
+    Frame,
+    FrameResult,
+    Handedness,
+    HandLandmarks,
+    HandMask,
+    HandProbability,
+    MaskSource,
+    Observation,
+    Prompt,
+    ReinitialisedBy,
+)
 
 _OPEN_RIGHT_HAND = np.array(
     [
@@ -26,6 +37,9 @@ _OPEN_RIGHT_HAND = np.array(
     ],
     np.float32,
 )
+
+
+_CLICK_RADIUS_PX = 20
 
 
 def make_frame(seq: int = 0, size: tuple[int, int] = (64, 48), value: int = 0, rate: int = 30) -> Frame:
@@ -56,6 +70,16 @@ def hull_mask(landmarks: HandLandmarks, frame_size: tuple[int, int]) -> HandMask
     hull = cv2.convexHull(landmarks.points_xy_px.round().astype(np.int32))
     cv2.fillConvexPoly(alpha, hull, 255)
     return HandMask.from_full(alpha, 1.0, MaskSource.SCRIPTED)
+
+
+def probability_of(masks: Sequence[HandMask], frame_size: tuple[int, int], cell_px: int = 4) -> HandProbability:
+    """What a perfect redetector says of a frame of (width, height) pixels with these hands, in cells of `cell_px`."""
+    whole = np.zeros((frame_size[1], frame_size[0]), np.float32)
+    for mask in masks:
+        rows, columns = mask.slices
+        whole[rows, columns] = np.maximum(whole[rows, columns], mask.crop / np.float32(255))
+    grid = (max(1, frame_size[0] // cell_px), max(1, frame_size[1] // cell_px))
+    return HandProbability(np.clip(cv2.resize(whole, grid, interpolation=cv2.INTER_AREA), 0, 1), frame_size)
 
 
 class ListSource:
@@ -104,6 +128,13 @@ class ListSource:
         self._stopped = True
 
 
+def _discs(prompt: Prompt, frame_size: tuple[int, int]) -> HandMask:
+    alpha = np.zeros((frame_size[1], frame_size[0]), np.uint8)
+    for (x, y), label in zip(prompt.points_xy_px.tolist(), prompt.labels.tolist(), strict=True):
+        cv2.circle(alpha, (round(x), round(y)), _CLICK_RADIUS_PX, 255 if label else 0, -1)
+    return HandMask.from_full(alpha, 1.0, MaskSource.SCRIPTED)
+
+
 class ScriptedDetector:
     """A detector that answers by the frame's seq.
 
@@ -125,7 +156,9 @@ class ScriptedDetector:
 
 
 class ScriptedSegmenter:
-    """A segmenter whose mask is the hull of the landmarks, kept in place while they are missing.
+    """A segmenter whose mask is the hull of the landmarks, or a region, kept in place while both are missing.
+
+    A prompt of points alone, without either, gives a disc around its positive points.
 
     Args:
         before_step: Called with the frame's seq before each step; it may raise or wait.
@@ -151,6 +184,10 @@ class ScriptedSegmenter:
         for observation in observations:
             if observation.landmarks is not None:
                 self._last[observation.object_id] = hull_mask(observation.landmarks, encoded.size)
+            elif observation.region is not None:
+                self._last[observation.object_id] = observation.region
+            elif observation.prompt is not None:
+                self._last[observation.object_id] = _discs(observation.prompt, encoded.size)
         return {o.object_id: self._last[o.object_id] for o in observations if o.object_id in self._last}
 
     def forget(self, object_id: int) -> None:
@@ -161,6 +198,32 @@ class ScriptedSegmenter:
         """Drop every hand."""
         self._last.clear()
         self.resets += 1
+
+    def close(self) -> None:
+        """Remember that it was closed."""
+        self.closed = True
+
+
+class ScriptedRedetector:
+    """A redetector that answers by the frame; it remembers which frames it was asked about.
+
+    Args:
+        script: Returns the map of a frame; it may raise or wait.
+        kind: What results call it.
+    """
+
+    def __init__(
+        self, script: Callable[[Frame], HandProbability], kind: ReinitialisedBy = ReinitialisedBy.DINO
+    ) -> None:
+        self._script = script
+        self.kind = kind
+        self.asked: list[int] = []
+        self.closed = False
+
+    def segment(self, frame: Frame) -> HandProbability:
+        """The scripted map."""
+        self.asked.append(frame.seq)
+        return self._script(frame)
 
     def close(self) -> None:
         """Remember that it was closed."""

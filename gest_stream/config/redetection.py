@@ -78,22 +78,23 @@ class RedetectionConfig:
 
     Args:
         interval_frames: Frames from one question to the next, at least.
-        backoff: The interval grows by this factor with every answer that finds nothing new, 1 or more.
+        backoff_after: So many answers in a row that help nothing leave the interval as it is; hands often come back
+            within a second or two.
+        backoff: With every further one it grows by this factor, 1 or more.
         max_interval_frames: What it grows to at most.
         verify_after_frames: A hand that only its mask holds is looked for after so many frames without a sight of
             it; 0 never does.
-        hold_frames: Frames that such a hand is held from its last sight on.
         open_tracks: Hands that no track knows become tracks, where the landmarks show none.
         mode: Whether frames wait for it.
         regions: From its answer to hands and prompts.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
-    interval_frames: int = 5
+    interval_frames: int = 3
+    backoff_after: int = 20
     backoff: float = 1.5
     max_interval_frames: int = 60
     verify_after_frames: int = 15
-    hold_frames: int = 45
     open_tracks: bool = True
     mode: RedetectionMode = RedetectionMode.AUTO
     regions: RegionConfig = field(default_factory=RegionConfig)
@@ -106,4 +107,4 @@ class RedetectionConfig:
         sound = self.max_interval_frames >= self.interval_frames
         require(sound, "redetection.max_interval_frames", expected, self.max_interval_frames)
         require(self.verify_after_frames >= 0, "redetection.verify_after_frames", "0 or more", self.verify_after_frames)
-        require(self.hold_frames >= 1, "redetection.hold_frames", "1 or more", self.hold_frames)
+        require(self.backoff_after >= 0, "redetection.backoff_after", "0 or more", self.backoff_after)

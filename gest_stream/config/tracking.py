@@ -71,10 +71,14 @@ class LossConfig:
             is removed.
         lost_after_frames: Consecutive frames without landmarks after which a track is lost.
         lost_after_frames_unmasked: The same where the segmenter has no mask to trust either.
-        remove_after_frames: Consecutive frames without landmarks after which a track is removed and its id retired.
+        remove_after_frames: Consecutive frames on which nothing saw it after which a track is removed and its id
+            retired.
+        hold_frames: The same after which a hand that the redetector found, and that only its mask holds, is lost.
         min_mask_score: Segmenter's confidence from which the mask of a hand without landmarks is kept, 0 to 1.
         min_mask_area_ratio: Smallest mask area that is kept without landmarks, relative to the last one with them.
         max_mask_area_ratio: Largest such area.
+        min_sight_agreement: Overlap (IoU) of the mask with what the redetector saw on the same frame from which the
+            mask is trusted, 0 to 1.
         min_agreement: Agreement of landmarks and mask below which they disagree, 0 to 1.
         reprompt_after_frames: Consecutive frames of disagreement after which the segmenter is prompted again.
         reprompt_interval_frames: Frames from one prompt to the next one that a disagreement may cause.
@@ -87,9 +91,11 @@ class LossConfig:
     lost_after_frames: int = 5
     lost_after_frames_unmasked: int = 3
     remove_after_frames: int = 60
+    hold_frames: int = 45
     min_mask_score: float = 0.5
     min_mask_area_ratio: float = 0.2
     max_mask_area_ratio: float = 3.0
+    min_sight_agreement: float = 0.25
     min_agreement: float = 0.5
     reprompt_after_frames: int = 2
     reprompt_interval_frames: int = 15
@@ -101,11 +107,12 @@ class LossConfig:
             "drop_tentative_after_frames",
             "lost_after_frames",
             "lost_after_frames_unmasked",
+            "hold_frames",
             "reprompt_after_frames",
             "reprompt_interval_frames",
         ):
             require(getattr(self, name) >= 1, f"loss.{name}", "1 or more", getattr(self, name))
-        for name in ("min_mask_score", "min_agreement"):
+        for name in ("min_mask_score", "min_sight_agreement", "min_agreement"):
             require(0.0 <= getattr(self, name) <= 1.0, f"loss.{name}", "0 to 1", getattr(self, name))
         require(
             self.remove_after_frames >= self.lost_after_frames,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+from numpy.typing import NDArray
 
 from gest_stream.config import TrackerConfig
 from gest_stream.tracking.agreement import agreement
@@ -15,11 +18,19 @@ from gest_stream.tracking.loss import (
     on_mask,
     on_prompt,
     on_restart,
+    on_sight,
 )
 from gest_stream.tracking.motion import HandMotion
-from gest_stream.types import HandLandmarks, HandMask, Reinitialisation, Track, TrackState
+from gest_stream.tracking.regions import HandRegion, mask_center_px
+from gest_stream.types import HandLandmarks, HandMask, Prompt, Reinitialisation, ReinitialisedBy, Track, TrackState
 
 _SCORE_GAIN = 0.5
+_PALMS_A_HAND = 1.3
+"""Square root of a hand's area, in palm widths: the median of 56 rendered hands (10 to 90 %: 1.22 to 1.36)."""
+
+
+_USER_SIZE_SHARE = 0.2
+"""What a click alone says of its object's size: nothing; this only lasts until its first mask."""
 
 
 class LiveTrack:
@@ -27,28 +38,71 @@ class LiveTrack:
 
     Args:
         track_id: Its id, never used before.
-        landmarks: The hand as first seen.
+        motion: Where it was first seen, and how large it is.
+        score: How sure that is.
         config: Of the tracker.
     """
 
-    def __init__(self, track_id: int, landmarks: HandLandmarks, config: TrackerConfig) -> None:
+    def __init__(self, track_id: int, motion: HandMotion, score: float, config: TrackerConfig) -> None:
         self.id = track_id
         self._config = config
-        self._motion = HandMotion(landmarks, config.association)
+        self._motion = motion
         self._vote = HandednessVote()
-        self._score = _presence(landmarks)
+        self._score = score
         self._area_px = 0
-        self._reinitialisation: Reinitialisation | None = None
+        self.reinitialisation: Reinitialisation | None = None
         self._resized = False
         self.memory = LossMemory()
         self.was_prompted = False
         self.landmarks: HandLandmarks | None = None
         self.mask: HandMask | None = None
+        self.last_mask: HandMask | None = None
+        self.region: HandRegion | None = None
+
+    @classmethod
+    def seen_first(cls, track_id: int, landmarks: HandLandmarks, config: TrackerConfig) -> LiveTrack:
+        """A hand that the landmarks show; `see` it next."""
+        motion = HandMotion(landmarks.points_xy_px, landmarks.palm_width_px, config.association)
+        return cls(track_id, motion, _presence(landmarks), config)
+
+    @classmethod
+    def spotted_first(
+        cls, track_id: int, center_xy_px: NDArray[np.float32], size_px: float, score: float, config: TrackerConfig
+    ) -> LiveTrack:
+        """A hand of which only place and size (square root of its area, pixels) are known; `spot` it next."""
+        points = np.repeat(center_xy_px[None], 21, axis=0).astype(np.float32)
+        motion = HandMotion(points, max(size_px / _PALMS_A_HAND, 1.0), config.association)
+        track = cls(track_id, motion, score, config)
+        track.memory = LossMemory(missed_frames=1, unseen_frames=1, prompt_due=False)
+        return track
+
+    @classmethod
+    def of_user(cls, track_id: int, prompt: Prompt, frame_size: tuple[int, int], config: TrackerConfig) -> LiveTrack:
+        """What a user points at on a frame of (width, height) pixels; `spot` it next."""
+        if prompt.box_xyxy_px is not None:
+            box = np.array(prompt.box_xyxy_px, np.float32).reshape(2, 2)
+            center, size = box.mean(axis=0), float(np.sqrt(np.prod(box[1] - box[0])))
+        else:
+            center = prompt.points_xy_px[prompt.labels == 1].mean(axis=0)
+            size = _USER_SIZE_SHARE * min(frame_size)
+        track = cls.spotted_first(track_id, center, size, 1.0, config)
+        track.memory = replace(track.memory, of_user=True)
+        return track
 
     @property
     def state(self) -> TrackState:
         """Where it stands in the loss machine."""
         return self.memory.state
+
+    @property
+    def place_xy_px(self) -> NDArray[np.float32]:
+        """(2,) middle of where it was last seen."""
+        return np.asarray(self._motion.last_px.mean(axis=0), np.float32)
+
+    @property
+    def size_px(self) -> float:
+        """Square root of its area, pixels, as last seen."""
+        return float(np.sqrt(self._area_px)) if self._area_px else _PALMS_A_HAND * self._motion.palm_width_px
 
     def candidate(self, steps: int) -> Candidate:
         """What association needs to know, `steps` source frames after the previous frame."""
@@ -75,7 +129,7 @@ class LiveTrack:
         jumped = relocated or self.state is TrackState.LOST
         step = on_landmarks(self.memory, True, self._config.loss)
         self.memory, by = step.memory, step.reinitialised_by
-        self._reinitialisation = Reinitialisation(by, seq, _presence(landmarks)) if by is not None else None
+        self.reinitialisation = Reinitialisation(by, seq, _presence(landmarks)) if by is not None else None
         self._motion.see(landmarks, steps, jumped)
         self._vote.add(landmarks)
         self._begin_frame(landmarks)
@@ -83,12 +137,35 @@ class LiveTrack:
     def miss(self, steps: int) -> None:
         """This frame has no landmarks of the hand."""
         step = on_landmarks(self.memory, False, self._config.loss)
-        self.memory, self._reinitialisation = step.memory, None
+        self.memory, self.reinitialisation = step.memory, None
         self._motion.miss(steps)
         self._begin_frame(None)
 
     def _begin_frame(self, landmarks: HandLandmarks | None) -> None:
-        self.landmarks, self.mask, self._resized = landmarks, None, False
+        self.landmarks, self.last_mask, self.mask = landmarks, self.mask, None
+        self.region, self._resized = None, False
+
+    def spot(self, by: ReinitialisedBy, seq: int, score: float, region: HandRegion | None, prompted: bool) -> None:
+        """Something else than the landmarks saw the hand; comes after `see` or `miss` of the same frame.
+
+        Args:
+            by: Who saw it.
+            seq: Frame on which that was.
+            score: How surely, 0 to 1.
+            region: What was seen, where that was a redetector.
+            prompted: The segmenter starts the hand anew, or corrects it, from this.
+        """
+        step = on_sight(self.memory, by)
+        self.memory = step.memory
+        if prompted:
+            self.prompted()
+        if prompted or step.reinitialised_by is not None:
+            self.reinitialisation = Reinitialisation(by, seq, score)
+        self.region = region
+        if region is not None and self.landmarks is None:
+            self._motion.move_to(region.center_xy_px)
+            if prompted:
+                self._area_px = region.mask.area_px
 
     def prompted(self) -> None:
         """The segmenter is told where the hand is on this frame."""
@@ -101,12 +178,18 @@ class LiveTrack:
         evidence = None
         if mask is not None and area > 0:
             ratio = area / self._area_px if self._area_px else None
-            agreed = agreement(self.landmarks, mask) if self.landmarks is not None else None
-            evidence = MaskEvidence(mask.score, ratio, agreed)
+            evidence = MaskEvidence(mask.score, ratio, self._agreement(mask))
         self.memory, trusted = on_mask(self.memory, evidence, self._config.loss)
         self.mask = mask if trusted else None
-        if self.landmarks is not None and area > 0:
-            self._area_px = area
+        if self.landmarks is not None or self.memory.of_user or (trusted and self.region is not None):
+            self._area_px = area or self._area_px
+        if self.landmarks is None and self.mask is not None and self.memory.sights > 0:
+            self._motion.move_to(mask_center_px(self.mask))
+
+    def _agreement(self, mask: HandMask) -> float | None:
+        if self.landmarks is not None:
+            return agreement(self.landmarks, mask)
+        return self.region.mask.iou(mask) if self.region is not None else None
 
     def settle_score(self) -> None:
         """Move the score towards this frame's evidence: landmarks, else a trusted mask, else nothing."""
@@ -121,6 +204,8 @@ class LiveTrack:
         self.memory = on_restart(self.memory)
         self._motion.rescale(scale_xy)
         self._resized = not same_shape
+        self.mask = None
+        self._area_px = round(self._area_px * scale_xy[0] * scale_xy[1])
 
     def as_track(self) -> Track:
         """The hand on this frame."""
@@ -131,7 +216,7 @@ class LiveTrack:
             min(max(self._score, 0.0), 1.0),
             self.landmarks,
             self.mask,
-            self._reinitialisation,
+            self.reinitialisation,
             self.memory.missed_frames,
         )
 

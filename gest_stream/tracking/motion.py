@@ -29,14 +29,15 @@ class HandMotion:
     """Last seen shape and smoothed velocity of one hand.
 
     Args:
-        landmarks: Where the hand was first seen.
+        points_xy_px: (21, 2) float32 landmarks as first seen; where only its place is known, that place 21 times.
+        palm_width_px: How large it is.
         config: Velocity gain and damping.
     """
 
-    def __init__(self, landmarks: HandLandmarks, config: AssociationConfig) -> None:
+    def __init__(self, points_xy_px: NDArray[np.float32], palm_width_px: float, config: AssociationConfig) -> None:
         self._config = config
-        self.last_px = landmarks.points_xy_px
-        self.palm_width_px = landmarks.palm_width_px
+        self.last_px = points_xy_px
+        self.palm_width_px = palm_width_px
         self._velocity: NDArray[np.float32] | None = None
         self._steps_unseen = 0
 
@@ -60,6 +61,11 @@ class HandMotion:
         else:
             self._velocity = self._velocity + np.float32(self._config.velocity_gain) * (measured - self._velocity)
         self.last_px, self.palm_width_px, self._steps_unseen = points, landmarks.palm_width_px, 0
+
+    def move_to(self, center_xy_px: NDArray[np.float32]) -> None:
+        """The hand's middle is there now, whatever its landmarks are: its last shape moves there and rests."""
+        self.last_px = self.last_px + (center_xy_px - self.last_px.mean(axis=0))
+        self._velocity, self._steps_unseen = None, 0
 
     def miss(self, steps: int) -> None:
         """Let time pass without a sight of the hand."""

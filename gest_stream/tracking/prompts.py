@@ -1,4 +1,4 @@
-"""From landmarks to a prompt: where a segmenter should look for the hand, and where it should not."""
+"""From landmarks or a region to a prompt: where a segmenter should look for the hand, and where it should not."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gest_stream.config import PromptConfig
+from gest_stream.config import PromptConfig, RegionConfig
 from gest_stream.tracking.motion import palm_center_px
-from gest_stream.types import HandLandmarks, Prompt, PromptMode
+from gest_stream.tracking.regions import HandRegion
+from gest_stream.types import HandLandmarks, HandMask, Prompt, PromptMode
 
 _FINGER_BONES = ((2, 3), (5, 6), (6, 7), (9, 10), (13, 14), (17, 18), (18, 19))
 """Bones whose middle lies well inside a finger; tips are left out because the skin ends there."""
@@ -57,6 +58,47 @@ def build_prompt(
     labels = np.repeat(np.array([1, 0], np.int32), [len(positive), len(negative)])
     # Points that are off the hand do not say where it is.
     return Prompt(points, labels, box if config.box or len(positive) == 0 else None, mode)
+
+
+def prompt_from_region(
+    region: HandRegion,
+    other_regions: Sequence[HandRegion],
+    other_hands: Sequence[HandLandmarks],
+    config: RegionConfig | None = None,
+    mode: PromptMode = PromptMode.RESET,
+) -> Prompt:
+    """Points on the hand, points on its forearm and on the other hands that are not the hand, and a box.
+
+    Args:
+        region: The hand.
+        other_regions: Other hands that were seen with it.
+        other_hands: Other hands of which landmarks are known.
+        config: Which of these are told.
+        mode: What the prompt does to the segmenter's memory of the hand.
+    """
+    config = config if config is not None else RegionConfig()
+    off = [region.forearm_xy_px[: config.forearm_points]]
+    off += [other.inner_xy_px[: config.other_hand_points] for other in other_regions]
+    for other in other_hands:
+        points = other.points_xy_px
+        off.append(
+            np.stack([palm_center_px(points), (points[9] + points[10]) / np.float32(2)])[: config.other_hand_points]
+        )
+    negative = _inside_frame(np.concatenate(off), region.mask.frame_size)
+    negative = negative[~_on_mask(negative, region.mask)]
+    points = np.concatenate([region.inner_xy_px, negative]).astype(np.float32)
+    labels = np.repeat(np.array([1, 0], np.int32), [len(region.inner_xy_px), len(negative)])
+    return Prompt(points, labels, region.mask.box_xyxy_px if config.box else None, mode)
+
+
+def _on_mask(points: NDArray[np.float32], mask: HandMask) -> NDArray[np.bool_]:
+    """(N,) which points, inside the frame, lie on the mask."""
+    column, row = np.floor(points).astype(np.int64).reshape(-1, 2).T
+    column, row = column - mask.origin_xy_px[0], row - mask.origin_xy_px[1]
+    height, width = mask.crop.shape
+    found = (column >= 0) & (row >= 0) & (column < width) & (row < height)
+    found[found] = mask.inside[row[found], column[found]]
+    return np.asarray(found)
 
 
 def inside_hull(points_xy_px: NDArray[np.float32], hull_of_px: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -2,15 +2,22 @@
 
 detect(frame)   the landmarks; touches nothing of the tracker   } may run side by side, and
 encode(frame)   what the segmenter needs of the picture         } ahead of `advance`
-advance(...)    associate -> loss machine -> prompts -> segmenter; one frame at a time, in order
+advance(...)    associate -> loss machine -> redetector -> prompts -> segmenter; one frame at a time, in order
+add_prompt(...) what a user points at; taken by the next frame
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from gest_stream.clock import now_ns
 from gest_stream.config import TrackerConfig
@@ -22,7 +29,20 @@ from gest_stream.tracking.association import associate
 from gest_stream.tracking.live_track import LiveTrack
 from gest_stream.tracking.motion import frame_steps
 from gest_stream.tracking.prompts import build_prompt
-from gest_stream.types import Frame, FrameResult, HandLandmarks, Observation, Prompt, TrackState
+from gest_stream.tracking.reacquisition import Reacquisition
+from gest_stream.tracking.redetection import Redetection
+from gest_stream.tracking.track_log import TrackLog
+from gest_stream.tracking.user_prompts import UserPrompt, UserPrompts
+from gest_stream.types import (
+    Frame,
+    FrameResult,
+    HandLandmarks,
+    Observation,
+    Prompt,
+    PromptMode,
+    ReinitialisedBy,
+    TrackState,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -38,19 +58,28 @@ class TrackerCore:
     Args:
         detector: Finds the landmarks.
         segmenter: Makes the masks; None for landmarks only.
-        config: Association, loss and prompts.
+        config: Association, loss, prompts and redetection.
+        redetection: Finds hands that the detector misses; None leaves that to the detector. Of no use without a
+            segmenter, which it would prompt.
     """
 
     def __init__(
-        self, detector: HandDetector, segmenter: Segmenter[Any] | None, config: TrackerConfig | None = None
+        self,
+        detector: HandDetector,
+        segmenter: Segmenter[Any] | None,
+        config: TrackerConfig | None = None,
+        redetection: Redetection | None = None,
     ) -> None:
         self._detector = detector
         self._segmenter = segmenter
         self._config = config if config is not None else TrackerConfig()
         self._tracks: list[LiveTrack] = []
-        self._next_id = 1
+        self._ids = itertools.count(1)
+        self._user = UserPrompts(lambda: next(self._ids))
+        self._reacquisition = Reacquisition(redetection, self._config) if redetection is not None else None
         self._size: tuple[int, int] | None = None
         self._seq: int | None = None
+        self._steps = 1
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -97,7 +126,9 @@ class TrackerCore:
 
         Returns:
             The tentative, tracked and lost hands. timings_ms has the timer's stages, `track` (everything here but
-            the segmenter), `segment` where there is one, and `total` since the frame was captured.
+            segmenter and redetector), `segment` where there is one, `redetect` where an answer of the redetector was
+            used (how long it took, on another thread unless frames wait for it), and `total` since the frame was
+            captured.
 
         Raises:
             InvalidInputError: There is a segmenter, but `encoded` is None.
@@ -108,19 +139,72 @@ class TrackerCore:
         with timer.stage("track"):
             self._fit_to(frame)
             self._associate(frame, detections)
-            prompts = self._prompts(frame)
+        prompts: dict[int, Prompt] = {}
+        if self._reacquisition is not None and self._segmenter is not None:
+            prompts = self._reacquire(self._reacquisition, frame, timer)
+        with timer.stage("track"):
+            self._prompt_from_landmarks(frame, prompts)
+            self._prompt_from_user(frame, prompts)
         if self._segmenter is not None and encoded is not None:
             self._segment(self._segmenter, encoded, prompts, timer)
         with timer.stage("track"):
             for track in self._tracks:
                 track.settle_score()
             tracks = tuple(track.as_track() for track in self._tracks)
+            self._user.show(tracks)
         timings = {**timer.ms, "total": (now_ns() - frame.captured_ns) / 1e6}
         return FrameResult(frame, tracks, timings)
+
+    def add_prompt(
+        self,
+        points_xy_px: ArrayLike = (),
+        labels: ArrayLike | None = None,
+        *,
+        track_id: int | None = None,
+        box_xyxy_px: tuple[float, float, float, float] | None = None,
+    ) -> int:
+        """Point at a hand, or at anything else, on the live picture: the next frame takes it. Safe from any thread.
+
+        A positive point beside every mask starts a new object; one on a mask adds to it, a negative one takes a part
+        away. The frame's landmarks no longer overrule a mask that was corrected so, until the hand is lost.
+
+        Args:
+            points_xy_px: (N, 2) pixels of the frame.
+            labels: (N,) 1 on it, 0 off it; all 1 where None.
+            track_id: Which hand; None takes the one whose mask lies under the first point, or starts a new one.
+            box_xyxy_px: A box around it, pixels.
+
+        Returns:
+            The hand's id; that of a new one is in the results from the next frame on.
+
+        Raises:
+            InvalidInputError: The segmenter takes no clicks, there is no such hand, or the points are unusable.
+        """
+        if self._segmenter is None or not self._segmenter.takes_clicks:
+            raise InvalidInputError("add_prompt: this segmenter takes no clicks; use the segmenter sam2")
+        points = np.asarray(points_xy_px, np.float32).reshape(-1, 2)
+        signs = np.ones(len(points), np.int32) if labels is None else np.asarray(labels).astype(np.int32)
+        return self._user.add(Prompt(points, signs, box_xyxy_px), track_id, self._size)
+
+    def remove_track(self, track_id: int) -> None:
+        """Drop a hand with the next frame. Safe from any thread; the detector may find it anew.
+
+        Raises:
+            InvalidInputError: There is no such hand.
+        """
+        self._user.remove(track_id)
+
+    def set_live(self, live: bool) -> None:
+        """Whether frames come at their own pace, so that none may wait for the redetector; call it before the first."""
+        if self._reacquisition is not None:
+            self._reacquisition.set_live(live)
 
     def reset(self) -> None:
         """Drop every hand: the stream was cut. Ids go on."""
         self._tracks.clear()
+        self._user.clear()
+        if self._reacquisition is not None:
+            self._reacquisition.reset()
         self._size = self._seq = None
         if self._segmenter is not None:
             self._segmenter.reset()
@@ -130,11 +214,12 @@ class TrackerCore:
         if self._closed:
             return
         self._closed = True
-        try:
-            self._detector.close()
-        finally:
+        with ExitStack() as stack:  # one that fails does not stop the others
             if self._segmenter is not None:
-                self._segmenter.close()
+                stack.callback(self._segmenter.close)
+            if self._reacquisition is not None:
+                stack.callback(self._reacquisition.close)
+            stack.callback(self._detector.close)
 
     def _fit_to(self, frame: Frame) -> None:
         """Follow a change of the frame's size: places are scaled, ids stay, the segmenter starts anew."""
@@ -146,15 +231,18 @@ class TrackerCore:
         same_shape = abs(scale_x / scale_y - 1.0) <= _SAME_SHAPE
         for track in self._tracks:
             track.resize((scale_x, scale_y), same_shape)
+        self._user.clear()  # what was pointed at lies elsewhere now
+        if self._reacquisition is not None:
+            self._reacquisition.reset()
         if self._segmenter is not None:
             self._segmenter.reset()
 
     def _associate(self, frame: Frame, detections: Sequence[HandLandmarks]) -> None:
-        steps = frame_steps(frame.seq, self._seq)
+        steps = self._steps = frame_steps(frame.seq, self._seq)
         self._seq = frame.seq
         live = list(self._tracks)
         found = associate(detections, [track.candidate(steps) for track in live], self._config.association)
-        before = {track.id: (track.state, track.memory.missed_frames) for track in live}
+        logs = {track.id: TrackLog(track) for track in live}
         young = [m.detection for m in found.matches if live[m.track].state is TrackState.TENTATIVE]
         open_to_all = {index: detections[index] for index in (*found.new, *young)}
         reclaimed = self._reclaimed([live[index] for index in found.missed], open_to_all)
@@ -171,7 +259,7 @@ class TrackerCore:
             else:
                 live[index].see(detections[own], frame.seq, steps, relocated=False)
         for track in live:
-            _log_change(track, *before[track.id])
+            logs[track.id].tell()
             if track.state is TrackState.REMOVED:
                 self._drop(track)
         for index in found.new:
@@ -197,36 +285,63 @@ class TrackerCore:
         return found
 
     def _open(self, landmarks: HandLandmarks, seq: int, steps: int) -> None:
-        if len(self._tracks) >= self._config.max_tracks:
-            lost = [track for track in self._tracks if track.state is TrackState.LOST]
-            if not lost:
-                return
-            longest = max(lost, key=lambda track: track.memory.missed_frames)
-            _log.info("track %d removed to make room for a new hand", longest.id)
-            self._drop(longest)
-        track = LiveTrack(self._next_id, landmarks, self._config)
-        self._next_id += 1
+        if not self._make_room():
+            return
+        track = LiveTrack.seen_first(next(self._ids), landmarks, self._config)
+        log = TrackLog(track)
         track.see(landmarks, seq, steps, relocated=False)
         self._tracks.append(track)
-        _log_change(track, TrackState.TENTATIVE, 0)
+        log.tell()
+
+    def _make_room(self) -> bool:
+        """Whether there is a place for one more hand, that of the one lost longest if need be."""
+        if len(self._tracks) < self._config.max_tracks:
+            return True
+        lost = [track for track in self._tracks if track.state is TrackState.LOST]
+        if not lost:
+            return False
+        longest = max(lost, key=lambda track: track.memory.unseen_frames)
+        _log.info("track %d removed to make room for a new hand", longest.id)
+        self._drop(longest)
+        return True
 
     def _drop(self, track: LiveTrack) -> None:
         self._tracks.remove(track)
         if self._segmenter is not None:
             self._segmenter.forget(track.id)
 
-    def _prompts(self, frame: Frame) -> dict[int, Prompt]:
-        """A prompt by id, for the hands whose segmentation must start anew on this frame.
+    def _reacquire(self, reacquisition: Reacquisition, frame: Frame, timer: StageTimer) -> dict[int, Prompt]:
+        """Ask the redetector where that is due, and use what it answered."""
+        logs = [TrackLog(track) for track in self._tracks]
+        found = reacquisition.advance(frame, self._steps, self._tracks)
+        if found.took_ms is not None:
+            timer.ms["redetect"] = found.took_ms
+        prompts = dict(found.prompts)
+        for region in found.new:
+            if not self._make_room():
+                break
+            track = LiveTrack.spotted_first(
+                next(self._ids), region.center_xy_px, region.size_px, region.score, self._config
+            )
+            logs.append(TrackLog(track))
+            prompts[track.id] = reacquisition.start(track, region)
+            self._tracks.append(track)
+        for log in logs:
+            log.tell()
+        return prompts
+
+    def _prompt_from_landmarks(self, frame: Frame, prompts: dict[int, Prompt]) -> None:
+        """Add a prompt by id for the hands whose segmentation must start anew on this frame.
 
         Where a hand has to be prompted again, all others are as well: its mask has usually gone to one of them, whose
         memory then holds both.
         """
         if self._segmenter is None:
-            return {}
-        prompts: dict[int, Prompt] = {}
-        due = [track for track in self._tracks if track.landmarks is not None and track.memory.prompt_due]
+            return
+        open_tracks = [track for track in self._tracks if track.landmarks is not None and track.id not in prompts]
+        due = [track for track in open_tracks if track.memory.prompt_due]
         if self._config.loss.reprompt_together and any(track.was_prompted for track in due):
-            due = [track for track in self._tracks if track.landmarks is not None]
+            due = [track for track in open_tracks if track in due or not track.memory.corrected]
         for track in due:
             assert track.landmarks is not None
             others = [t.landmarks for t in self._tracks if t is not track and t.landmarks is not None]
@@ -234,27 +349,51 @@ class TrackerCore:
             if prompt is not None:
                 prompts[track.id] = prompt
                 track.prompted()
-        return prompts
+
+    def _prompt_from_user(self, frame: Frame, prompts: dict[int, Prompt]) -> None:
+        """Add what the user pointed at; a hand that is prompted otherwise on this frame has it on the next one."""
+        waiting, removed = self._user.take()
+        for gone in [track for track in self._tracks if track.id in removed]:
+            _log.info("track %d removed by the user", gone.id)
+            prompts.pop(gone.id, None)
+            self._drop(gone)
+        later: list[UserPrompt] = []
+        for one in waiting:
+            if one.track_id in prompts:
+                later.append(one)
+                continue
+            track = self._meant_by(one, frame)
+            if track is None:
+                continue
+            log = TrackLog(track)
+            mode = PromptMode.RESET if track.last_mask is None else PromptMode.REFINE
+            prompts[track.id] = replace(one.prompt, mode=mode)
+            track.spot(ReinitialisedBy.USER, frame.seq, 1.0, None, prompted=True)
+            log.tell()
+        self._user.put_back(later)
+
+    def _meant_by(self, one: UserPrompt, frame: Frame) -> LiveTrack | None:
+        """The track that a user points at; None where it is gone meanwhile, or there is no room for a new one."""
+        track = next((track for track in self._tracks if track.id == one.track_id), None)
+        if track is not None:
+            return track
+        if not one.starts or not self._make_room():
+            why = f"no room beside {len(self._tracks)} others" if one.starts else "it is gone"
+            _log.warning("track %d: the user's prompt comes to nothing: %s", one.track_id, why)
+            return None
+        track = LiveTrack.of_user(one.track_id, one.prompt, frame.size, self._config)
+        self._tracks.append(track)
+        self._tracks.sort(key=lambda other: other.id)
+        return track
 
     def _segment(self, segmenter: Segmenter[Any], encoded: Any, prompts: dict[int, Prompt], timer: StageTimer) -> None:
         with timer.stage("segment"):
-            masks = segmenter.step(encoded, [Observation(t.id, t.landmarks, prompts.get(t.id)) for t in self._tracks])
+            masks = segmenter.step(encoded, [_observed(track, prompts.get(track.id)) for track in self._tracks])
         with timer.stage("track"):
             for track in self._tracks:
                 track.take_mask(masks.get(track.id))
 
 
-def _log_change(track: LiveTrack, before: TrackState, missed_before: int) -> None:
-    """One line per change of state; tentative tracks may flicker with the detector, so theirs are for debugging."""
-    if track.state is before:
-        return
-    if track.state is TrackState.TRACKED and before is TrackState.LOST:
-        _log.info("track %d found again after %d frames", track.id, missed_before + 1)
-    elif track.state is TrackState.TRACKED:
-        _log.info("track %d tracked", track.id)
-    elif track.state is TrackState.LOST:
-        _log.info("track %d lost after %d frames", track.id, track.memory.missed_frames)
-    elif before is TrackState.TENTATIVE:
-        _log.debug("track %d dropped before it was trusted", track.id)
-    else:
-        _log.info("track %d removed after %d frames", track.id, track.memory.missed_frames)
+def _observed(track: LiveTrack, prompt: Prompt | None) -> Observation:
+    region = track.region.mask if track.region is not None and prompt is not None else None
+    return Observation(track.id, track.landmarks, prompt, region)

@@ -8,7 +8,15 @@ import pytest
 
 from gest_stream.config import LossConfig
 from gest_stream.errors import ConfigError, InvalidInputError
-from gest_stream.tracking.loss import LossMemory, MaskEvidence, on_landmarks, on_mask, on_prompt, on_restart
+from gest_stream.tracking.loss import (
+    LossMemory,
+    MaskEvidence,
+    on_landmarks,
+    on_mask,
+    on_prompt,
+    on_restart,
+    on_sight,
+)
 from gest_stream.types import ReinitialisedBy, TrackState
 
 CONFIG = LossConfig(
@@ -17,6 +25,7 @@ CONFIG = LossConfig(
     lost_after_frames=5,
     lost_after_frames_unmasked=2,
     remove_after_frames=8,
+    hold_frames=6,
     reprompt_after_frames=3,
     reprompt_interval_frames=6,
 )
@@ -164,6 +173,80 @@ def test_a_prompt_stays_due_until_it_is_sent() -> None:
     assert not on_prompt(memory).prompt_due
 
 
+def run_sights(frames: str, by: ReinitialisedBy, memory: LossMemory) -> tuple[str, LossMemory]:
+    """States after each frame of `frames` without landmarks.
+
+    "o" the hand is seen by `by` and its mask is good, "m" its mask is good, "-" there is no mask, "+" landmarks.
+    """
+    states = ""
+    for index, sign in enumerate(frames):
+        if index > 0 or memory.state is not TrackState.TENTATIVE:  # where it begins, only the sight is told
+            memory = on_landmarks(memory, sign == "+", CONFIG).memory
+        if sign == "o":
+            memory = on_sight(memory, by).memory
+        if memory.state is not TrackState.REMOVED:
+            agreement = {"o": 0.9, "+": 1.0}.get(sign)
+            memory, _ = on_mask(memory, None if sign == "-" else MaskEvidence(0.9, 1.0, agreement), CONFIG)
+        states += next(letter for letter, state in SHORT.items() if state is memory.state)
+        if memory.state is TrackState.REMOVED:
+            break
+    return states, memory
+
+
+SPOTTED = LossMemory(missed_frames=1, unseen_frames=1, prompt_due=False)
+GONE = LossMemory(TrackState.LOST, seen_frames=9, missed_frames=6, unseen_frames=6, prompt_due=False)
+
+
+@pytest.mark.parametrize(
+    ("memory", "frames", "states"),
+    [
+        (SPOTTED, "ommom", "???TT"),
+        (SPOTTED, "ommmmmm", "??????X"),
+        (SPOTTED, "o--", "??X"),
+        (SPOTTED, "om++", "????"),
+        (SPOTTED, "om+++", "????T"),
+        (GONE, "ommmmmm", "TTTTTTL"),
+        (GONE, "o--", "TTL"),
+        (GONE, "ommommmmmm", "TTTTTTTTTL"),
+        (GONE, "mm", "LX"),
+        (TRACKED, "mmmmm", "TTTTL"),
+        (TRACKED, "mmommmmm", "TTTTTTTT"),
+        (replace(TRACKED, sights=4), "+mmmmm", "TTTTTL"),
+    ],
+)
+def test_what_the_redetector_saw_is_held_by_its_mask_for_a_while(memory: LossMemory, frames: str, states: str) -> None:
+    assert run_sights(frames, ReinitialisedBy.DINO, memory)[0] == states
+
+
+@pytest.mark.parametrize(
+    ("frames", "states"),
+    [("o" + "m" * 40, "T" * 41), ("om---", "TTTLL"), ("om---m", "TTTLLT"), ("om" + "-" * 9, "TTTLLLLLLX")],
+)
+def test_what_a_user_started_lives_as_long_as_its_mask(frames: str, states: str) -> None:
+    assert run_sights(frames, ReinitialisedBy.USER, replace(SPOTTED, of_user=True))[0] == states
+
+
+def test_a_sight_reinitialises_a_lost_hand_alone() -> None:
+    assert on_sight(GONE, ReinitialisedBy.DINO).reinitialised_by is ReinitialisedBy.DINO
+    assert on_sight(GONE, ReinitialisedBy.DINO).memory.unseen_frames == 0
+    for memory in (SPOTTED, TRACKED, replace(SPOTTED, sights=1)):
+        assert on_sight(memory, ReinitialisedBy.DINO).reinitialised_by is None
+
+
+def test_a_users_correction_is_not_overruled_by_landmarks_until_the_hand_was_lost() -> None:
+    corrected = on_prompt(on_sight(replace(TRACKED, frames_since_prompt=100), ReinitialisedBy.USER).memory)
+    assert frames_until_prompted(corrected, [0.1] * 30) is None
+    lost = on_landmarks(replace(corrected, state=TrackState.LOST), True, CONFIG).memory
+    assert frames_until_prompted(on_prompt(lost), [0.1] * 30) == 5
+
+
+@pytest.mark.parametrize(("agreement", "trusted"), [(0.25, True), (0.24, False)])
+def test_on_the_frame_of_a_sight_the_mask_must_agree_with_it_whatever_its_score(
+    agreement: float, trusted: bool
+) -> None:
+    assert on_mask(on_sight(GONE, ReinitialisedBy.DINO).memory, MaskEvidence(0.1, 9.0, agreement), CONFIG)[1] is trusted
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -171,6 +254,8 @@ def test_a_prompt_stays_due_until_it_is_sent() -> None:
         {"lost_after_frames_unmasked": 0},
         {"min_mask_score": 1.5},
         {"min_agreement": -0.1},
+        {"min_sight_agreement": 1.1},
+        {"hold_frames": 0},
         {"min_mask_area_ratio": 4.0},
         {"remove_after_frames": 4},
         {"reprompt_after_frames": 0},

@@ -15,7 +15,7 @@ UNDAMPED = AssociationConfig(velocity_damping=1.0)
 
 
 def moving(xs: list[float], config: AssociationConfig = UNDAMPED, steps: int = 1) -> HandMotion:
-    motion = HandMotion(hand(xs[0]), config)
+    motion = HandMotion(hand(xs[0]).points_xy_px, hand(xs[0]).palm_width_px, config)
     for x in xs[1:]:
         motion.see(hand(x), steps, jumped=False)
     return motion
@@ -40,7 +40,7 @@ def test_a_missing_hand_goes_on_and_slows_down() -> None:
 def test_a_hand_seen_once_or_after_a_jump_is_expected_to_rest() -> None:
     motion = moving([100, 110, 120])
     motion.see(hand(400), 1, jumped=True)
-    for resting, x in ((HandMotion(hand(100), UNDAMPED), 100), (motion, 400)):
+    for resting, x in ((HandMotion(hand(100).points_xy_px, hand(100).palm_width_px, UNDAMPED), 100), (motion, 400)):
         np.testing.assert_allclose(resting.predict(1), hand(x).points_xy_px)
 
 

@@ -233,7 +233,7 @@ def test_ids_survive_a_change_of_the_frames_size(second: tuple[int, int], caplog
 
     segmenter = ScriptedSegmenter()
     core = TrackerCore(ScriptedDetector(script), segmenter)
-    with caplog.at_level(logging.INFO, "gest_stream.tracking.tracker"):
+    with caplog.at_level(logging.INFO, "gest_stream.tracking"):
         results = [core.step(make_frame(seq, SIZE if seq < 5 else second)) for seq in range(10)]
     assert [ids(result) for result in results] == [[1, 2]] * 10
     for i, before in by_id(results[4]).items():
@@ -353,19 +353,19 @@ def test_a_segmenters_error_comes_through() -> None:
 def test_one_line_is_logged_for_each_change_of_state_and_none_for_a_steady_frame(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with caplog.at_level(logging.INFO, "gest_stream.tracking.tracker"):
+    with caplog.at_level(logging.INFO, "gest_stream.tracking"):
         track_all(lambda seq: [hand(100)] if seq < 20 or 30 <= seq < 40 else [], 110)
     assert caplog.messages == [
         "track 1 tracked",
         "track 1 lost after 5 frames",
-        "track 1 found again after 11 frames",
+        "track 1 found again by landmarks after 11 frames, seen on frame 30 with score 0.90",
         "track 1 lost after 5 frames",
         "track 1 removed after 60 frames",
     ]
 
 
 def test_flickering_ghosts_are_not_logged_at_info(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "gest_stream.tracking.tracker"):
+    with caplog.at_level(logging.INFO, "gest_stream.tracking"):
         track_all(lambda seq: [hand(100)] if seq % 2 else [], 20)
     assert caplog.messages == []
 

@@ -1,0 +1,141 @@
+"""From questions to prompts: when the redetector is asked, and what its answers do to the hands."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gest_stream.config import RedetectionMode, TrackerConfig
+from gest_stream.tracking.asking import AskMemory, AskReason, on_answer, on_frame, waited, wanted
+from gest_stream.tracking.live_track import LiveTrack
+from gest_stream.tracking.prompts import prompt_from_region
+from gest_stream.tracking.recognition import Recognition, recognise
+from gest_stream.tracking.redetection import Answer, Redetection
+from gest_stream.tracking.regions import HandRegion
+from gest_stream.types import Frame, Prompt
+
+_log = logging.getLogger(__name__)
+
+_SAME_MASK_IOU = 0.5
+"""A mask that overlaps what was seen by less has gone astray and is started anew."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """What an answer leads to on this frame.
+
+    Args:
+        prompts: By track id, where the segmenter is to start a hand anew.
+        new: Hands that no track knows.
+        took_ms: How long the answer took; None where there is none.
+    """
+
+    prompts: dict[int, Prompt] = field(default_factory=dict)
+    new: tuple[HandRegion, ...] = ()
+    took_ms: float | None = None
+
+
+class Reacquisition:
+    """The redetector's side of a tracker.
+
+    Args:
+        redetection: Puts the questions.
+        config: Of the tracker.
+    """
+
+    def __init__(self, redetection: Redetection, config: TrackerConfig) -> None:
+        self._redetection, self._config = redetection, config
+        self._memory = AskMemory()
+        self._answer: Answer | None = None
+        self._regions: tuple[HandRegion, ...] = ()
+        self._hands: list[LiveTrack] = []
+        self.set_live(False)
+
+    def set_live(self, live: bool) -> None:
+        """Whether frames come at their own pace; `RedetectionConfig.mode` may overrule it."""
+        mode = self._config.redetection.mode
+        self._redetection.background = live if mode is RedetectionMode.AUTO else mode is RedetectionMode.BACKGROUND
+
+    def reset(self) -> None:
+        """The stream was cut or changed size."""
+        self._redetection.reset()
+        self._memory, self._answer = AskMemory(), None
+
+    def close(self) -> None:
+        """Let go of the redetector."""
+        self._redetection.close()
+
+    def advance(self, frame: Frame, steps: int, tracks: Sequence[LiveTrack]) -> Found:
+        """One frame, after association: put a question where one is due, and use the answer that is there.
+
+        Args:
+            frame: The frame.
+            steps: Source frames since the one before.
+            tracks: Every live hand, after `see` or `miss`.
+
+        Raises:
+            ModelError: The redetector failed.
+        """
+        self._redetection.note(frame)
+        config = self._config.redetection
+        wants = wanted(((track.id, track.memory) for track in tracks), self._config.loss, config)
+        if not self._redetection.busy:
+            self._memory, due = on_frame(self._memory, wants, steps, config)
+            if due:
+                _log.debug("redetector asked: %s", sorted(f"{reason} {track or ''}".strip() for reason, track in wants))
+                self._redetection.ask(frame)
+        else:
+            self._memory = waited(self._memory, steps)
+        answer = self._redetection.take()
+        return self._use(answer, tracks, wants) if answer is not None else Found()
+
+    def start(self, track: LiveTrack, region: HandRegion) -> Prompt:
+        """The first prompt of a new track that the last answer's `region` opens."""
+        assert self._answer is not None
+        return self._prompt(track, region)
+
+    def _use(self, answer: Answer, tracks: Sequence[LiveTrack], wants: frozenset[tuple[AskReason, int]]) -> Found:
+        self._answer, self._regions, self._hands = answer, answer.regions, list(tracks)
+        seen = recognise(answer.regions, tracks)
+        prompts: dict[int, Prompt] = {}
+        helped = self._confirm(seen, tracks, wants, prompts)
+        for index, k in seen.returned.items():
+            prompts[tracks[k].id] = self._prompt(tracks[k], answer.regions[index])
+        landmarks = any(track.landmarks is not None for track in tracks)
+        open_them = self._config.redetection.open_tracks and not landmarks
+        new = tuple(answer.regions[index] for index in seen.unknown) if open_them else ()
+        self._memory = on_answer(self._memory, helped or bool(prompts) or bool(new), self._config.redetection)
+        return Found(prompts, new, answer.took_ms)
+
+    def _confirm(
+        self,
+        seen: Recognition,
+        tracks: Sequence[LiveTrack],
+        wants: frozenset[tuple[AskReason, int]],
+        prompts: dict[int, Prompt],
+    ) -> bool:
+        """What regions on hands that are in view say of them; returns whether that helped."""
+        assert self._answer is not None
+        helped = False
+        best = {k: index for index, k in reversed(seen.known.items())}  # the largest of several on one hand
+        for k, index in best.items():
+            track, region = tracks[k], self._regions[index]
+            astray = track.last_mask is None or track.last_mask.iou(region.mask) < _SAME_MASK_IOU
+            if track.landmarks is None:
+                if astray:
+                    prompts[track.id] = self._prompt(track, region)
+                else:
+                    track.spot(self._answer.by, self._answer.asked_seq, region.score, region, prompted=False)
+                helped = True
+            elif astray and (AskReason.DISAGREEMENT, track.id) in wants:
+                prompts[track.id] = self._prompt(track, region)
+        return helped
+
+    def _prompt(self, track: LiveTrack, region: HandRegion) -> Prompt:
+        """Let the segmenter start `track` from `region`."""
+        assert self._answer is not None
+        others = [other for other in self._regions if other is not region]
+        hands = [other.landmarks for other in self._hands if other is not track and other.landmarks is not None]
+        track.spot(self._answer.by, self._answer.asked_seq, region.score, region, prompted=True)
+        return prompt_from_region(region, others, hands, self._config.redetection.regions)

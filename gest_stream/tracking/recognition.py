@@ -1,0 +1,93 @@
+"""Which hand is which region of a redetector's answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from gest_stream.tracking.agreement import agreement
+from gest_stream.tracking.live_track import LiveTrack
+from gest_stream.tracking.regions import HandRegion
+from gest_stream.types import TrackState
+
+_KNOWN_AGREEMENT = 0.3
+_KNOWN_IOU = 0.15
+_MAX_SIZE_RATIO = 3.0
+_RESIZING = 1.0
+"""Distance, in hand sizes, that a size differing by a factor of e counts as."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """What became of every region, by index into the regions and tracks.
+
+    Args:
+        known: Region -> the track on which it lies: one with landmarks there, or with a mask.
+        returned: Region -> the missing track that it most likely is.
+        unknown: Regions that are neither, the largest first.
+    """
+
+    known: dict[int, int]
+    returned: dict[int, int]
+    unknown: tuple[int, ...]
+
+
+def recognise(regions: Sequence[HandRegion], tracks: Sequence[LiveTrack]) -> Recognition:
+    """Give every region to a track, or to none.
+
+    A region on a hand that is known is that hand's. The others go to the hands that are missing, wherever they turn
+    up, so that the sum of distances is least; they may not have grown or shrunk out of all proportion.
+
+    Args:
+        regions: Of one answer, moved to this frame.
+        tracks: Every live hand, after `see` or `miss` on this frame.
+    """
+    known: dict[int, int] = {}
+    for index, region in enumerate(regions):
+        overlaps = [_overlap(region, track) for track in tracks]
+        best = int(np.argmax(overlaps)) if overlaps else 0
+        if overlaps and overlaps[best] > 0.0:
+            known[index] = best
+    # the mask of a lost hand on which nothing was seen is what it left behind
+    missing = [
+        k
+        for k, track in enumerate(tracks)
+        if track.landmarks is None
+        and (track.last_mask is None or (track.state is TrackState.LOST and k not in known.values()))
+    ]
+    free = [index for index in range(len(regions)) if index not in known]
+    returned = _nearest(free, missing, regions, tracks)
+    unknown = tuple(index for index in free if index not in returned)
+    return Recognition(known, returned, unknown)
+
+
+def _overlap(region: HandRegion, track: LiveTrack) -> float:
+    """How surely the region lies on a hand that is in view, above 0 where it does."""
+    if track.landmarks is not None:
+        agreed = agreement(track.landmarks, region.mask) or 0.0
+        if agreed >= _KNOWN_AGREEMENT:
+            return 1.0 + agreed
+    shared = track.last_mask.iou(region.mask) if track.last_mask is not None else 0.0
+    return shared if shared >= _KNOWN_IOU else 0.0
+
+
+def _nearest(
+    free: Sequence[int], missing: Sequence[int], regions: Sequence[HandRegion], tracks: Sequence[LiveTrack]
+) -> dict[int, int]:
+    if not free or not missing:
+        return {}
+    never = 1e6
+    costs = np.full((len(free), len(missing)), never)
+    for row, index in enumerate(free):
+        for column, k in enumerate(missing):
+            sizes = regions[index].size_px, max(tracks[k].size_px, 1.0)
+            ratio = max(sizes) / max(min(sizes), 1.0)
+            if ratio <= _MAX_SIZE_RATIO:
+                apart = float(np.linalg.norm(regions[index].center_xy_px - tracks[k].place_xy_px)) / max(sizes)
+                costs[row, column] = apart + _RESIZING * float(np.log(ratio))
+    rows, columns = linear_sum_assignment(costs)
+    pairs = zip(rows.tolist(), columns.tolist(), strict=True)
+    return {free[row]: missing[column] for row, column in pairs if costs[row, column] < never}

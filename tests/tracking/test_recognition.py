@@ -1,0 +1,67 @@
+"""Which hand is which region."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gest_stream.config import RegionConfig, TrackerConfig
+from gest_stream.testing import hull_mask, probability_of
+from gest_stream.tracking.live_track import LiveTrack
+from gest_stream.tracking.recognition import Recognition, recognise
+from gest_stream.tracking.regions import find_regions
+from gest_stream.types import HandLandmarks
+from tests.tracking.scenes import SIZE, hand
+
+
+def tracked(track_id: int, landmarks: HandLandmarks, *, seen: bool, masked: bool) -> LiveTrack:
+    """A hand that was at `landmarks` on the last frame and on this one has landmarks, a mask, or neither."""
+    track = LiveTrack.seen_first(track_id, landmarks, TrackerConfig())
+    track.see(landmarks, 0, 1, relocated=False)
+    if masked:
+        track.take_mask(hull_mask(landmarks, SIZE))
+    if seen:
+        track.see(landmarks, 1, 1, relocated=False)
+    else:
+        track.miss(1)
+    return track
+
+
+def recognised(tracks: list[LiveTrack], *hands: HandLandmarks) -> Recognition:
+    probability = probability_of([hull_mask(one, SIZE) for one in hands], SIZE)
+    return recognise(find_regions(probability, RegionConfig()), tracks)
+
+
+def test_a_region_on_landmarks_or_on_a_mask_is_that_hands() -> None:
+    tracks = [
+        tracked(1, hand(100), seen=True, masked=False),
+        tracked(2, hand(500), seen=False, masked=True),
+    ]
+    assert recognised(tracks, hand(104, size_px=90), hand(505)) == Recognition({0: 0, 1: 1}, {}, ())
+
+
+def test_the_only_missing_hand_is_recognised_wherever_it_turns_up() -> None:
+    tracks = [tracked(1, hand(100), seen=True, masked=True), tracked(2, hand(300), seen=False, masked=False)]
+    assert recognised(tracks, hand(100, size_px=90), hand(590)) == Recognition({0: 0}, {1: 1}, ())
+
+
+def test_several_missing_hands_are_given_the_regions_nearest_to_them() -> None:
+    tracks = [tracked(k, hand(x), seen=False, masked=False) for k, x in ((1, 100), (2, 500))]
+    assert recognised(tracks, hand(560, size_px=90), hand(60)).returned == {0: 1, 1: 0}
+    assert recognised(tracks, hand(400)).returned == {0: 1}
+
+
+def test_a_region_of_quite_another_size_is_no_returning_hand() -> None:
+    tracks = [tracked(1, hand(100, size_px=40), seen=False, masked=False)]
+    assert recognised(tracks, hand(320, size_px=300)) == Recognition({}, {}, (0,))
+    assert recognised(tracks, hand(320, size_px=60)).returned == {0: 0}
+
+
+def test_regions_without_a_track_are_unknown() -> None:
+    assert recognised([], hand(100), hand(400, size_px=120)).unknown == (0, 1)
+    assert recognised([tracked(1, hand(100), seen=True, masked=True)]) == Recognition({}, {}, ())
+
+
+def test_a_lost_hands_place_and_size_are_those_of_its_last_mask() -> None:
+    track = tracked(1, hand(100), seen=False, masked=True)
+    assert track.size_px == np.sqrt(hull_mask(hand(100), SIZE).area_px)
+    assert abs(track.place_xy_px[0] - 100) < 10
