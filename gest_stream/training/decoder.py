@@ -1,0 +1,322 @@
+"""Trains the redetector's network; `train_decoder` is `gest-stream train decoder`."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import nn
+
+from gest_stream.config import DinoBackbone, Precision
+from gest_stream.errors import ConfigError, DeviceError, ModelError, SinkError
+from gest_stream.models.dino_decoder import HandNet, normalise, save_net
+from gest_stream.models.sam2_device import Compute
+from gest_stream.sinks.output_path import check_output_file, explain_os_error
+from gest_stream.training.batches import Batch, batches
+from gest_stream.training.config import DecoderTraining
+from gest_stream.training.data import TrainingData, loading_threads, prepare_data
+from gest_stream.training.history import history_path, write_history
+from gest_stream.training.measure import measure
+from gest_stream.training.network import check_spec, make_net
+from gest_stream.training.progress import (
+    Measurement,
+    OnProgress,
+    Stage,
+    StopReason,
+    TrainingProgress,
+    TrainingResult,
+)
+from gest_stream.training.schedule import Schedule
+from gest_stream.training.state import (
+    TrainingState,
+    check_same_settings,
+    curve_settings,
+    read_state_file,
+    state_path,
+    write_state,
+)
+from gest_stream.training.targets import decoder_loss
+
+_BACKBONE_RATE_SHARE: Final = 1 / 50
+_LONGEST_GRADIENT: Final = 1.0
+
+
+def train_decoder(
+    config: DecoderTraining,
+    on_progress: OnProgress | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> TrainingResult:
+    """Train, measure and keep the best network.
+
+    Args:
+        config: Settings.
+        on_progress: Is told after every step and picture.
+        should_stop: Is asked after every step; True writes the state and ends the training, which can go on later.
+
+    Returns:
+        What was written and how it went.
+
+    Raises:
+        ConfigError: Settings contradict each other, the data or the training that is to go on.
+        InvalidInputError: Data are absent, damaged or built differently.
+        WeightsError: Weights are absent, damaged or of another backbone.
+        DeviceError: The device is absent or out of memory.
+        ModelError: The loss is no number any more.
+        SinkError: An output cannot be written.
+    """
+    tell: OnProgress = on_progress or (lambda progress: None)
+    stored = _stored_state(config)
+    device = Compute.choose(config.device, Precision.FLOAT32).device
+    net = HandNet(stored.spec) if stored is not None else make_net(config)
+    data = prepare_data(config, "forearm" in net.spec.classes, tell)
+    settings = curve_settings(config, data.fingerprint())
+    if stored is not None:
+        check_same_settings(state_path(config.out), stored.settings, settings)
+    state = stored or TrainingState(net.spec, settings)
+    with _memory_errors(config), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        return _Training(config, net, data, state, device, tell).run(should_stop or (lambda: False))
+
+
+def _stored_state(config: DecoderTraining) -> TrainingState | None:
+    """The state to go on from; None for a new training."""
+    check_output_file(config.out, str(config.init) if config.init is not None else "")
+    path = state_path(config.out)
+    if config.resume:
+        state = read_state_file(path)
+        check_spec(state.spec, config, str(path))
+        if config.input_size not in (0, state.spec.input_size):
+            raise ConfigError(f"{path}: was begun with --input-size {state.spec.input_size}, not {config.input_size}")
+        state.finished = False
+        return state
+    if path.exists() and not config.overwrite and not read_state_file(path).finished:
+        raise ConfigError(
+            f"{path}: an unfinished training of {config.out.name} lies there; go on with --resume, give it up with "
+            "--overwrite, or choose another --out"
+        )
+    return None
+
+
+@contextmanager
+def _memory_errors(config: DecoderTraining) -> Iterator[None]:
+    """Say what helps where memory is short, on a GPU or, where torch tells by its text alone, on the CPU."""
+    try:
+        yield
+    except RuntimeError as exc:
+        if not isinstance(exc, torch.OutOfMemoryError) and "can't allocate memory" not in str(exc):
+            raise
+        raise DeviceError(
+            f"device {config.device!r}: out of memory with batches of {config.batch}; use a smaller one, "
+            f"--batch {max(1, config.batch // 2)}, or a smaller --input-size"
+        ) from exc
+
+
+class _Training:
+    """The steps, and what is kept of them.
+
+    Args:
+        config: Settings.
+        net: On the CPU; of a resumed training its weights come from `state`.
+        data: Pictures.
+        state: Where it stands; it is changed.
+        device: Where it computes.
+        tell: Is told how far it is.
+    """
+
+    def __init__(
+        self,
+        config: DecoderTraining,
+        net: HandNet,
+        data: TrainingData,
+        state: TrainingState,
+        device: torch.device,
+        tell: OnProgress,
+    ) -> None:
+        self._config, self._data, self._state, self._device, self._tell = config, data, state, device, tell
+        self._net = net.to(device)
+        self._picks = data.kept_back(config.val_limit)
+        self._schedule = Schedule.of(config, len(data))
+        trains_backbone = not config.freeze_backbone or net.spec.backbone is DinoBackbone.NANO
+        net.train_backbone(trains_backbone)
+        self._optimizer = _make_optimizer(net, config, trains_backbone)
+        self._dtype = _amp_dtype(device) if config.amp else None
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype is torch.float16)
+        self._saved_step = state.step
+        if state.values:
+            self._take(state)
+        else:
+            torch.manual_seed(config.seed)
+        self._began = time.monotonic() - state.elapsed_s
+
+    def run(self, should_stop: Callable[[], bool]) -> TrainingResult:
+        """Step until a limit is met."""
+        state, config = self._state, self._config
+        if config.init is not None and state.step == 0:
+            self._measure()
+        reason = self._limit_met()
+        with closing(batches(self._data, self._net.spec, config, state.step)) as stream:
+            while reason is None:
+                self._step(next(stream))
+                if state.step % config.val_every == 0:
+                    self._measure()
+                reason = StopReason.INTERRUPTED if should_stop() else self._limit_met()
+                if reason is None and state.step - self._saved_step >= config.save_every:
+                    self._save()
+        if reason is not StopReason.INTERRUPTED:
+            if not state.measurements or state.measurements[-1].step != state.step:
+                self._measure()
+            state.finished = True
+        self._save()
+        return self._result(reason)
+
+    def _limit_met(self) -> StopReason | None:
+        state, schedule = self._state, self._schedule
+        if self._config.patience and state.since_best >= self._config.patience:
+            return StopReason.PATIENCE
+        if state.step >= schedule.steps:
+            return StopReason.STEPS
+        return StopReason.TIME if state.elapsed_s >= schedule.seconds else None
+
+    def _step(self, batch: Batch) -> None:
+        state = self._state
+        share = self._schedule.rate_share(state.step, state.elapsed_s)
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["peak"] * share
+        self._net.train()
+        images, shares = batch.images.to(self._device), batch.shares.to(self._device).float() / 255.0
+        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype is not None):
+            logits = self._net(normalise(images))
+        loss = decoder_loss(logits, shares, self._config.dice)
+        self._optimizer.zero_grad(set_to_none=True)
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._scaler.unscale_(self._optimizer)
+        nn.utils.clip_grad_norm_(self._net.parameters(), _LONGEST_GRADIENT)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise ModelError(
+                f"step {state.step}: the loss is {value}; start again and learn slower: "
+                f"--overwrite --rate {self._config.rate / 10:g}"
+            )
+        state.step += 1
+        state.losses.append(value)
+        state.elapsed_s = time.monotonic() - self._began
+        self._tell_step(Stage.TRAINING)
+
+    def _tell_step(self, stage: Stage, measured: Measurement | None = None) -> None:
+        state, schedule = self._state, self._schedule
+        total = int(schedule.steps) if math.isfinite(schedule.steps) else 0
+        share = schedule.share_done(state.step, state.elapsed_s)
+        loss = state.losses[-1] if state.losses else None
+        self._tell(TrainingProgress(stage, state.step, total, share=share, loss=loss, measured=measured))
+
+    def _measure(self) -> None:
+        """Measure, and keep the network where it is the best so far."""
+        state, config = self._state, self._config
+
+        def tell(done: int) -> None:
+            self._tell(TrainingProgress(Stage.MEASURING, done, len(self._picks)))
+
+        threads = loading_threads(config)
+        iou = measure(self._net, self._picks, self._device, config.batch, threads, tell)
+        score = sum(iou.values()) / len(iou) if iou else 0.0
+        before = state.best
+        since = state.measurements[-1].step if state.measurements else 0
+        losses = state.losses[since:]
+        state.elapsed_s = time.monotonic() - self._began
+        found = Measurement(
+            step=state.step,
+            iou=iou,
+            score=score,
+            loss=sum(losses) / len(losses) if losses else None,
+            rate_share=self._schedule.rate_share(max(state.step - 1, 0), state.elapsed_s),
+            elapsed_s=state.elapsed_s,
+            best=before is None or score > before.score,
+        )
+        state.since_best = 0 if found.best else state.since_best + 1
+        if found.best:
+            with _written(config.out):
+                save_net(config.out, self._net)
+        state.measurements.append(found)
+        self._tell_step(Stage.TRAINING, found)
+
+    def _save(self) -> None:
+        """Write state and history."""
+        state, path = self._state, state_path(self._config.out)
+        state.values = {
+            "net": self._net.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None,
+        }
+        write_state(path, state)
+        with _written(history_path(self._config.out)):
+            write_history(self._config, state)
+        self._saved_step = state.step
+
+    def _take(self, state: TrainingState) -> None:
+        """Put a stored training's weights and random numbers in place."""
+        path = state_path(self._config.out)
+        try:
+            self._net.load_state_dict(state.values["net"])
+            peaks = [group["peak"] for group in self._optimizer.param_groups]
+            self._optimizer.load_state_dict(state.values["optimizer"])
+            for group, peak in zip(self._optimizer.param_groups, peaks, strict=True):
+                group["peak"] = peak
+            if self._scaler.is_enabled() and state.values["scaler"]:
+                self._scaler.load_state_dict(state.values["scaler"])
+            torch.set_rng_state(state.values["random"])
+            if self._device.type == "cuda" and state.values["random_cuda"] is not None:
+                torch.cuda.set_rng_state(state.values["random_cuda"], self._device)
+        except (KeyError, ValueError, RuntimeError) as exc:
+            raise ConfigError(f"{path}: cannot be gone on with ({exc}); start anew with --overwrite") from exc
+
+    def _result(self, reason: StopReason) -> TrainingResult:
+        state, out = self._state, self._config.out
+        return TrainingResult(
+            checkpoint=out,
+            state=state_path(out),
+            history=history_path(out),
+            steps=state.step,
+            losses=tuple(state.losses),
+            measurements=tuple(state.measurements),
+            best=state.best,
+            stopped=reason,
+            elapsed_s=state.elapsed_s,
+        )
+
+
+def _make_optimizer(net: HandNet, config: DecoderTraining, trains_backbone: bool) -> torch.optim.AdamW:
+    """AdamW over what is trained: encoder and decoder with their own rates, norms and biases without decay."""
+    share = 1.0 if net.spec.backbone is DinoBackbone.NANO else _BACKBONE_RATE_SHARE
+    backbone_rate = config.backbone_rate if config.backbone_rate is not None else config.rate * share
+    groups = []
+    for module, rate in ((net.decoder, config.rate), (net.encoder, backbone_rate if trains_backbone else None)):
+        if rate is None:
+            continue
+        weights = [value for value in module.parameters() if value.requires_grad]
+        for decays in (True, False):
+            own = [value for value in weights if (value.ndim > 1) is decays]
+            groups.append({"params": own, "weight_decay": config.weight_decay * decays, "peak": rate})
+    return torch.optim.AdamW(groups, lr=config.rate, betas=(0.9, 0.99))
+
+
+def _amp_dtype(device: torch.device) -> torch.dtype | None:
+    """What products are computed in; None is float32."""
+    if device.type != "cuda":
+        return None
+    return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as exc:
+        raise SinkError(explain_os_error(path, exc)) from exc

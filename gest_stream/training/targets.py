@@ -1,0 +1,74 @@
+"""What the network should say of a picture, on the grid that it answers on, and how far off an answer is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gest_stream.training.labels import BACKGROUND, FOREARM, HAND
+
+if TYPE_CHECKING:
+    import torch
+
+
+def class_shares(
+    labels: NDArray[np.uint8], grid: tuple[int, int], with_forearm: bool, forearm_labelled: bool
+) -> NDArray[np.uint8]:
+    """How much of every cell each class covers.
+
+    The network answers on a coarser grid than the picture's. The share of a cell that a class covers is a finer target
+    than one label: it says where in the cell an edge runs.
+
+    Args:
+        labels: (H, W) uint8, see `labels`.
+        grid: (width, height) in cells.
+        with_forearm: Whether the network tells forearms from the background.
+        forearm_labelled: Whether the picture's forearms are; else its background may be one.
+
+    Returns:
+        (3, h, w) uint8 of background, hand and "not a hand, whatever else"; (4, h, w) with the forearm before the last.
+        255 is the whole cell; what is missing from 255 is not known.
+    """
+    import cv2
+
+    forearm = labels == FOREARM
+    rest = labels == BACKGROUND
+    nothing = np.zeros_like(rest)
+    if not with_forearm:
+        planes = [rest | forearm, labels == HAND, nothing]
+    elif forearm_labelled:
+        planes = [rest, labels == HAND, forearm, nothing]
+    else:
+        planes = [nothing, labels == HAND, forearm, rest]
+    stacked = np.stack(planes, axis=2).astype(np.uint8) * np.uint8(255)
+    return np.ascontiguousarray(cv2.resize(stacked, grid, interpolation=cv2.INTER_AREA).transpose(2, 0, 1), np.uint8)
+
+
+def decoder_loss(logits: torch.Tensor, shares: torch.Tensor, dice: float) -> torch.Tensor:
+    """Cross-entropy over what is known, and the dice loss of the hand.
+
+    Where it is only known that a cell is no hand, the probability of that counts, summed over the other classes (the
+    marginal loss of Shi et al., "Marginal loss and exclusion loss for partially supervised multi-organ segmentation",
+    2021). The dice loss is that of V-Net (Milletari et al. 2016), over the whole batch.
+
+    Args:
+        logits: (B, C, h, w); the first channel is the background, the second the hand.
+        shares: (B, C + 1, h, w) float32, 0 to 1, from `class_shares`.
+        dice: Weight of the dice loss.
+
+    Returns:
+        A scalar.
+    """
+    import torch.nn.functional as F
+
+    chances = F.log_softmax(logits.float(), dim=1)
+    count = logits.shape[1]
+    known = shares.sum(dim=1)
+    others = chances[:, [channel for channel in range(count) if channel != HAND]].logsumexp(dim=1)
+    missed = (shares[:, :count] * chances).sum(dim=1) + shares[:, count] * others
+    entropy = -missed.sum() / known.sum().clamp(min=1.0)
+    said, truth = chances[:, HAND].exp() * known, shares[:, HAND]
+    overlap = (2.0 * (said * truth).sum() + 1.0) / (said.square().sum() + truth.square().sum() + 1.0)
+    return entropy + dice * (1.0 - overlap)
