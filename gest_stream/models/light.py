@@ -1,15 +1,18 @@
-"""The `light` segmenter: masks from landmarks, colour and optical flow, on a CPU, without weights."""
+"""The `light` segmenter: masks from landmarks or regions, colour and optical flow, on a CPU, without weights."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gest_stream.config import LightConfig
+from gest_stream.errors import InvalidInputError
+from gest_stream.models.blob_shape import BlobShape, beyond_lookalikes_cm
 from gest_stream.models.colour_model import ColourModel, colour_codes
 from gest_stream.models.crop_window import CropWindow
 from gest_stream.models.hand_shape import HandShape, ShapeModel
@@ -30,8 +33,6 @@ _log = logging.getLogger(__name__)
 _MARGIN_CM = 3.0
 _CARRY_MARGIN_CM = 5.0
 _SURE_HAND_CM = 0.2
-_SURE_BACKGROUND_CM = (0.6, 2.8)
-_CARRY_PLAY_CM = 0.25
 _FLOW_MISS_CELLS = 1.5
 _FAR = -16.0
 
@@ -43,17 +44,61 @@ class LightEncoded:
     frame: Frame
 
 
+class _Outline(Protocol):
+    """The outline expected of a hand: a `HandShape` where there were landmarks, else a `BlobShape`."""
+
+    @property
+    def points_xy_px(self) -> NDArray[np.float32]: ...
+
+    @property
+    def px_per_cm(self) -> float: ...
+
+    def moved_to(self, points_xy_px: NDArray[np.float32]) -> Self: ...
+
+    def box_xyxy_px(self, margin_cm: float) -> tuple[float, float, float, float]: ...
+
+    def draw(self, window: CropWindow) -> NDArray[np.uint8]: ...
+
+    def draw_core(self, window: CropWindow) -> NDArray[np.uint8]: ...
+
+    def beyond_wrist_cm(self, window: CropWindow) -> NDArray[np.float32]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Basis:
+    """What an expected outline rests on.
+
+    Args:
+        source: What a mask made from it is called.
+        model: How far the picture may move it.
+        background_cm: Distances outside it between which all is background; None where it is too worn to learn from.
+        slack_cm: How far the picture may move it without that telling against it; what looks like the hand and
+            reaches further out is something else. 0 where the outline is a hand's own shape and ends at its wrist.
+    """
+
+    source: MaskSource
+    model: RefineModel
+    background_cm: tuple[float, float] | None
+    slack_cm: float = 0.0
+
+
+_LANDMARKS = _Basis(MaskSource.LIGHT, RefineModel(), (0.6, 2.8))
+_LANDMARKS_FLOW = _Basis(MaskSource.CARRIED, RefineModel(play_cm=0.25, inner_play_cm=0.25), None)
+_REGION = _Basis(MaskSource.CARRIED, RefineModel(play_cm=0.9, inner_play_cm=0.9, colour_gain=1.5), (1.2, 2.9), 1.0)
+_REGION_FLOW = _Basis(MaskSource.CARRIED, RefineModel(play_cm=0.4, inner_play_cm=0.4, colour_gain=1.5), None, 0.5)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sight:
     """One hand on this frame, before colour: where it is looked at and what outline is expected there."""
 
-    shape: HandShape
+    shape: _Outline
     window: CropWindow
     image: NDArray[np.uint8]
     grey: NDArray[np.uint8]
     distance_cm: NDArray[np.float32]
     confidence: float
-    source: MaskSource
+    basis: _Basis
 
     @property
     def cells_per_cm(self) -> float:
@@ -77,7 +122,7 @@ class _Rival:
 class _Memory:
     """What is kept of one hand from frame to frame."""
 
-    shape: HandShape
+    shape: _Outline
     window: CropWindow
     odds: NDArray[np.float32]
     colours: ColourModel | None
@@ -95,8 +140,6 @@ class LightSegmenter:
     def __init__(self, config: LightConfig) -> None:
         self._config = config
         self._shape_model = ShapeModel()
-        self._refine_model = RefineModel()
-        self._carry_model = RefineModel(play_cm=_CARRY_PLAY_CM, inner_play_cm=_CARRY_PLAY_CM)
         self._flow = FlowFinder()
         self._memory: dict[int, _Memory] = {}
         self._fronts: dict[tuple[int, int], float] = {}
@@ -114,15 +157,19 @@ class LightSegmenter:
     def step(self, encoded: LightEncoded, observations: Sequence[Observation]) -> Mapping[int, HandMask]:
         """Advance every hand by one frame.
 
-        A hand with landmarks gets a mask from them. One without is carried on from the last frame, with a score that
-        falls with time and with every disagreement, until it is below `LightConfig.min_score` and dropped.
+        A hand with landmarks gets a mask from them, one without landmarks but with a region from that. One without
+        either is carried on from the last frame, with a score that falls with time and with every disagreement, until
+        it is below `LightConfig.min_score` and dropped.
 
         Args:
             encoded: From `encode` on the same frame.
             observations: One for every live hand.
 
         Returns:
-            A mask by object id; disjoint. Missing for a hand that never had landmarks or was dropped.
+            A mask by object id; disjoint. Missing for a hand that never had landmarks or region, or was dropped.
+
+        Raises:
+            InvalidInputError: A region that is used belongs to a frame of another size.
         """
         frame = encoded.frame
         if self._last is not None and self._last.size != frame.size:
@@ -164,15 +211,21 @@ class LightSegmenter:
         object_id, landmarks = observation.object_id, observation.landmarks
         if observation.prompt is not None and observation.prompt.mode is PromptMode.RESET:
             self._memory.pop(object_id, None)
-        if landmarks is None:
-            return self._carried(frame, object_id)
-        shape = HandShape.from_landmarks(landmarks, self._shape_model)
+        if landmarks is not None:
+            return self._begun(frame, HandShape.from_landmarks(landmarks, self._shape_model), 1.0, _LANDMARKS)
+        shape = _region_shape(frame, observation.region)
+        if shape is not None and observation.region is not None:
+            return self._begun(frame, shape, observation.region.score, _REGION)
+        return self._carried(frame, object_id)
+
+    def _begun(self, frame: Frame, shape: _Outline, confidence: float, basis: _Basis) -> _Sight | None:
+        """An outline seen on this very frame; None where it lies outside."""
         window = CropWindow.around(shape.box_xyxy_px(_MARGIN_CM), frame.size, self._config.working_px)
         if window is None:
             return None
         image = window.take(frame.image)
         distance = signed_distance(shape.draw(window)) / np.float32(shape.px_per_cm * window.scale_xy[0])
-        return _Sight(shape, window, image, _grey(image), distance, 1.0, MaskSource.LIGHT)
+        return _Sight(shape, window, image, _grey(image), distance, confidence, basis)
 
     def _carried(self, frame: Frame, object_id: int) -> _Sight | None:
         """The last mask, moved by the flow between the last frame and this one."""
@@ -198,8 +251,11 @@ class LightSegmenter:
         steady = np.count_nonzero(inside & (flow.error < _FLOW_MISS_CELLS)) / int(np.count_nonzero(inside))
         shape = memory.shape.moved_to(window.to_frame(moved))
         distance = signed_distance(inside.astype(np.uint8)) / np.float32(shape.px_per_cm * window.scale_xy[0])
-        confidence = memory.score * self._config.carry_decay * steady
-        return _Sight(shape, window, image, grey, distance, confidence, MaskSource.CARRIED)
+        of_region = isinstance(shape, BlobShape)
+        decay = self._config.region_decay if of_region else self._config.carry_decay
+        basis = _REGION_FLOW if of_region else _LANDMARKS_FLOW
+        confidence = memory.score * decay * steady
+        return _Sight(shape, window, image, grey, distance, confidence, basis)
 
     def _segment(self, frame: Frame, object_id: int, sight: _Sight, sights: Mapping[int, _Sight]) -> HandMask | None:
         memory = self._memory.get(object_id)
@@ -207,18 +263,21 @@ class LightSegmenter:
         rivals = self._rivals(object_id, sight, sights)
         codes = colour_codes(sight.image)
         colours = self._colours(memory, sight, codes, beyond, rivals)
-        model = self._refine_model if sight.source is MaskSource.LIGHT else self._carry_model
+        model = sight.basis.model
         odds = shape_odds(sight.distance_cm, model)
         if colours is not None:
-            odds = odds + np.float32(model.colour_gain * colours.trust) * colours.evidence(codes)
+            evidence = colours.evidence(codes)
+            odds = odds + np.float32(model.colour_gain * colours.trust) * evidence
+            if sight.basis.slack_cm > 0.0:
+                beyond = beyond_lookalikes_cm(evidence, sight.distance_cm, sight.cells_per_cm, sight.basis.slack_cm)
         odds = smooth_along_edges(odds, sight.grey, sight.cells_per_cm, model)
         for limit in (-beyond, *(rival.lead_cm for rival in rivals)):
             np.minimum(odds, limit * np.float32(2.0 * sight.cells_per_cm), out=odds)
         odds = without_islands(odds, sight.distance_cm > _SURE_HAND_CM)
         score = self._score(sight, odds)
-        mask = alpha_mask(odds, sight.window, frame.size, score, sight.source)
+        mask = alpha_mask(odds, sight.window, frame.size, score, sight.basis.source)
         area = mask.area_px
-        if sight.source is MaskSource.CARRIED and memory is not None:
+        if sight.basis.background_cm is None and memory is not None:
             grown = area / max(1, memory.seen_area_px)
             if score < self._config.min_score or not 0.15 < grown < 1.8:
                 self._drop(object_id, f"score {score:.2f}, area {grown:.2f} of what it was")
@@ -237,9 +296,9 @@ class LightSegmenter:
     ) -> ColourModel | None:
         """Learn from this frame where the outline is fresh; a carried one teaches nothing."""
         older = memory.colours if memory is not None else None
-        if sight.source is MaskSource.CARRIED:
+        if sight.basis.background_cm is None:
             return older
-        near, far = _SURE_BACKGROUND_CM
+        near, far = sight.basis.background_cm
         hand = sight.shape.draw_core(sight.window) > 0
         # The forearm looks like the hand, and so does the other hand: neither is background.
         rest = (sight.distance_cm < -near) & (sight.distance_cm > -far) & (beyond < 0)
@@ -278,6 +337,8 @@ class LightSegmenter:
     def _score(self, sight: _Sight, odds: NDArray[np.float32]) -> float:
         """Agreement of the outline that was expected with the one that came out, times what was left of confidence."""
         expected, found = sight.distance_cm > 0, odds > 0
+        if sight.basis.slack_cm > 0.0:
+            expected = np.where(np.abs(sight.distance_cm) < sight.basis.slack_cm, found, expected)
         union = np.count_nonzero(expected | found)
         agreement = np.count_nonzero(expected & found) / union if union else 0.0
         return float(np.clip(agreement, 0.0, 1.0)) * sight.confidence
@@ -285,6 +346,15 @@ class LightSegmenter:
     def _drop(self, object_id: int, reason: str) -> None:
         _log.debug("mask of hand %d dropped: %s", object_id, reason)
         self.forget(object_id)
+
+
+def _region_shape(frame: Frame, region: HandMask | None) -> BlobShape | None:
+    """None where there is no region, or nothing in it."""
+    if region is None:
+        return None
+    if region.frame_size != frame.size:
+        raise InvalidInputError(f"region: expected a mask of the frame's size {frame.size}, got {region.frame_size}")
+    return BlobShape.from_mask(region)
 
 
 def _grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
