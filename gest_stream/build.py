@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from gest_stream import pipeline
 from gest_stream.buffer import FrameRing
 from gest_stream.clock import now_ns
-from gest_stream.config import PipelineConfig, SegmenterKind
-from gest_stream.interfaces import HandDetector, Segmenter, Sink, Source
+from gest_stream.config import PipelineConfig, RedetectorKind, SegmenterKind
+from gest_stream.errors import ConfigError
+from gest_stream.interfaces import HandDetector, Redetector, Segmenter, Sink, Source
+from gest_stream.tracking.redetection import Redetection
 from gest_stream.tracking.tracker import TrackerCore
 from gest_stream.types import Frame, FrameResult
 
@@ -90,6 +92,63 @@ def _make_sam2(config: PipelineConfig) -> Segmenter[Any]:
     return segmenter
 
 
+def choose_redetector(config: PipelineConfig) -> tuple[RedetectorKind, str]:
+    """Which redetector `config` gets on this machine, and why, in one line."""
+    wanted = config.redetector
+    if choose_segmenter(config)[0] is SegmenterKind.NONE:
+        return RedetectorKind.NONE, "none: there is no segmenter that it would prompt"
+    if wanted.kind is not RedetectorKind.AUTO:
+        return wanted.kind, f"{wanted.kind}: asked for"
+    if wanted.checkpoint is not None:
+        return RedetectorKind.DINO, f"dino: its checkpoint {wanted.checkpoint} was given"
+    from gest_stream.models.registry import GEST_DETECTRON, find_model_file
+    from gest_stream.models.store import ModelStore
+
+    if not ModelStore().path(GEST_DETECTRON).exists():
+        fetch = f"gest-stream models fetch {find_model_file(GEST_DETECTRON).short_name}"
+        return RedetectorKind.NONE, f"none: no weights are here (fetch them with '{fetch}', or train some)"
+    if not wanted.device.startswith(("auto", "cuda")):
+        return RedetectorKind.NONE, f"none: it is to run on {wanted.device}, where gest_detectron's takes seconds"
+    import torch
+
+    if not torch.cuda.is_available():
+        return RedetectorKind.NONE, "none: torch sees no CUDA device, and without one gest_detectron's takes seconds"
+    return RedetectorKind.DINO, "dino: gest_detectron's weights and a CUDA device are here"
+
+
+def make_redetector(config: PipelineConfig) -> Redetector | None:
+    """The redetector of `config`; None where there is none.
+
+    Raises:
+        WeightsError: Its weights can neither be found nor fetched, or belong to another model.
+        ConfigError: It is `builtin`, and no checkpoint is given.
+        DeviceError: Its device is not there.
+    """
+    kind, reason = choose_redetector(config)
+    _LOG.info("redetector %s", reason)
+    if kind is RedetectorKind.NONE:
+        return None
+    checkpoint = config.redetector.checkpoint
+    if checkpoint is None and kind is RedetectorKind.BUILTIN:
+        raise ConfigError(
+            "redetector builtin: this version ships no weights for it; train some with 'gest-stream train decoder "
+            "--backbone nano' and give them with --redetector-checkpoint"
+        )
+    from gest_stream.models.redetector import load_redetector
+    from gest_stream.models.registry import GEST_DETECTRON
+    from gest_stream.models.store import ModelStore
+
+    return load_redetector(config.redetector, checkpoint or ModelStore().fetch(GEST_DETECTRON))
+
+
+def _make_redetection(config: PipelineConfig, redetector: Redetector | None) -> Redetection | None:
+    if redetector is None:
+        return None
+    from gest_stream.models.map_flow import FlowCarrier
+
+    return Redetection(redetector, FlowCarrier(), config.tracker.redetection.regions)
+
+
 def make_detector(config: PipelineConfig) -> HandDetector:
     """MediaPipe's hand landmarker with the model file of `config`, fetched first where it is absent.
 
@@ -117,6 +176,7 @@ class HandTracker(TrackerCore):
         config: Settings; the source's and the sinks' are not used.
         detector: Instead of MediaPipe.
         segmenter: Instead of the one that `config` names.
+        redetector: Instead of the one that `config` names.
 
     Raises:
         ModelError: A model cannot be loaded.
@@ -128,12 +188,17 @@ class HandTracker(TrackerCore):
         *,
         detector: HandDetector | None = None,
         segmenter: Segmenter[Any] | None = None,
+        redetector: Redetector | None = None,
     ) -> None:
         config = config or PipelineConfig()
+        segmenter = segmenter or make_segmenter(config)
+        if redetector is None and segmenter is not None:
+            redetector = make_redetector(config)
         super().__init__(
             detector or make_detector(config),
-            segmenter or make_segmenter(config),
+            segmenter,
             config.tracker,
+            _make_redetection(config, redetector),
         )
         self._steps = 0
 

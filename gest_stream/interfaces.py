@@ -20,6 +20,8 @@ from gest_stream.types import (
 )
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from gest_stream.audio import AudioFeed
 
 
@@ -189,4 +191,23 @@ class ProbabilityCarrier(Protocol):
             probability: What was seen on the first frame.
             frames: That frame and later ones, in order, one or more, all of one size; the last is the target.
         """
+        ...
+
+
+class Prompter(Protocol):
+    """Takes what a user points at on the live picture; a tracker. Safe from any thread."""
+
+    def add_prompt(
+        self,
+        points_xy_px: ArrayLike = (),
+        labels: ArrayLike | None = None,
+        *,
+        track_id: int | None = None,
+        box_xyxy_px: tuple[float, float, float, float] | None = None,
+    ) -> int:
+        """Point at a hand; returns its id. `InvalidInputError` where that means nothing."""
+        ...
+
+    def remove_track(self, track_id: int) -> None:
+        """Drop a hand. `InvalidInputError` where there is none of that id."""
         ...

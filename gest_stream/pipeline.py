@@ -314,7 +314,8 @@ class Pipeline:
     def _start(self, extra_outlets: list[tuple[str, FrameRing[FrameResult]]]) -> None:
         if self._threads:
             raise InvalidInputError("pipeline: a run can be iterated once; open a new one for another pass")
-        policy, _ = self._input_ring.policy, self.tracker
+        policy = self._input_ring.policy
+        self.tracker.set_live(policy is RingPolicy.LIVE)
         self._outlets = [(sink.name, FrameRing(policy, self._buffer.sink_depth)) for sink in self._sinks]
         self._tasks = [
             asyncio.create_task(self._feed_sink(sink, _LoopRing(outlet)))

@@ -41,6 +41,7 @@ def test_public_names_are_pinned() -> None:
         *("ConfigError", "DeviceError", "GestStreamError", "InvalidInputError", "MissingDependencyError"),
         *("ModelError", "SinkError", "SourceError", "SourceLostError", "SourceOpenError", "WeightsError"),
         *("EffectConfig", "EffectKind", "PipelineConfig", "Sam2Config", "Sam2Size", "SegmenterKind", "load_config"),
+        *("HandProbability", "Redetector", "RedetectorConfig", "RedetectorKind", "Reinitialisation", "ReinitialisedBy"),
         *("Prompt", "PromptMode", "Sam2Engine"),
         *("Frame", "FrameResult", "HandLandmarks", "HandMask", "Handedness", "Track", "TrackState"),
         *("HandDetector", "Segmenter", "Sink", "Source", "SourceInfo"),

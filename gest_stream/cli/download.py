@@ -61,13 +61,15 @@ def fetch_needed(config: PipelineConfig, console: Console) -> None:
     Raises:
         WeightsError: A file can neither be found nor fetched.
     """
-    from gest_stream.config import SegmenterKind
-    from gest_stream.models.registry import HAND_LANDMARKER, sam2_weights_name
+    from gest_stream.config import RedetectorKind, SegmenterKind
+    from gest_stream.models.registry import GEST_DETECTRON, HAND_LANDMARKER, sam2_weights_name
 
     if config.hands.model_path is None:
         fetch_missing(HAND_LANDMARKER, console)
     if config.segmenter is SegmenterKind.SAM2 and config.sam2.checkpoint is None:
         fetch_missing(sam2_weights_name(config.sam2.size), console)
+    if config.redetector.kind is RedetectorKind.DINO and config.redetector.checkpoint is None:
+        fetch_missing(GEST_DETECTRON, console)
 
 
 def fetch_missing(name: str, console: Console) -> None:

@@ -10,13 +10,12 @@ import typer
 from gest_stream.cli.choices import choice_names, choice_parser, parse_size
 from gest_stream.cli.session import Verbosity, run_session
 from gest_stream.cli.settings import compose_config
-from gest_stream.config import BufferPolicy, EffectKind, PipelineConfig, Sam2Size, SegmenterKind
+from gest_stream.config import BufferPolicy, EffectKind, PipelineConfig, RedetectorKind, Sam2Size, SegmenterKind
 from gest_stream.errors import SinkError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gest_stream.interfaces import Sink
+    from gest_stream.pipeline import Pipeline
 
 _OUT = "Outputs"
 _TRACKING = "Tracking"
@@ -30,6 +29,16 @@ SegmenterOption = Annotated[
         parser=choice_parser(SegmenterKind),
         metavar=choice_names(SegmenterKind),
         help="What makes the masks.",
+        rich_help_panel=_TRACKING,
+    ),
+]
+RedetectorOption = Annotated[
+    RedetectorKind | None,
+    typer.Option(
+        "--redetector",
+        parser=choice_parser(RedetectorKind),
+        metavar=choice_names(RedetectorKind),
+        help="What finds hands that the landmarks miss.",
         rich_help_panel=_TRACKING,
     ),
 ]
@@ -97,6 +106,13 @@ def run(
     checkpoint: Annotated[
         Path | None, typer.Option(help="Weights of your own, of the same --size.", rich_help_panel=_SAM2)
     ] = None,
+    redetector: RedetectorOption = None,
+    redetector_checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="Its weights: of 'gest-stream train decoder', or gest_detectron's.", rich_help_panel=_TRACKING
+        ),
+    ] = None,
     max_hands: Annotated[
         int | None, typer.Option(help="Hands looked for on a frame.", rich_help_panel=_TRACKING)
     ] = None,
@@ -143,6 +159,8 @@ def run(
             "sam2.device": device,
             "sam2.image_size": image_size,
             "sam2.checkpoint": checkpoint,
+            "redetector.kind": redetector,
+            "redetector.checkpoint": redetector_checkpoint,
             "hands.max_hands": max_hands,
             "hands.mirrored": mirrored,
             "buffer.policy": buffer,
@@ -150,17 +168,24 @@ def run(
     )
     from gest_stream.sources.open import open_source
 
-    stops: list[Callable[[], None]] = []
+    opened: list[Pipeline] = []
     outputs = [path for path in (save_masked, save_landmarks, save_json, save_masks) if path is not None]
     _refuse_shared_outputs(source, outputs)
     sinks = make_sinks(settings, save_masked, save_landmarks, save_json, save_masks)
     if show:
         from gest_stream.overlay import Renderer
+        from gest_stream.sinks.pointer import Pointer
         from gest_stream.sinks.window import WindowSink
 
-        sinks.append(WindowSink(Renderer(settings.effect).render, on_close=lambda: [stop() for stop in stops]))
-    opened = open_source(source, realtime=realtime, size=picture_size, rate=rate, config=settings.source)
-    run_session(opened, settings, sinks, outputs, Verbosity(quiet, json), stops.append)
+        pointer = Pointer(lambda: opened[0].tracker if opened else None)
+
+        def stop() -> None:
+            for pipeline in opened:
+                pipeline.stop()
+
+        sinks.append(WindowSink(Renderer(settings.effect).render, stop, pointer=pointer))
+    frames = open_source(source, realtime=realtime, size=picture_size, rate=rate, config=settings.source)
+    run_session(frames, settings, sinks, outputs, Verbosity(quiet, json), opened.append)
 
 
 def _refuse_shared_outputs(source: str, outputs: list[Path]) -> None:

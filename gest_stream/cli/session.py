@@ -21,7 +21,7 @@ from gest_stream.cli.progress import shown_progress, summary_line, summary_recor
 if TYPE_CHECKING:
     from gest_stream.config import PipelineConfig
     from gest_stream.interfaces import Sink, Source
-    from gest_stream.pipeline import RunStats
+    from gest_stream.pipeline import Pipeline, RunStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def run_session(
     sinks: Sequence[Sink],
     outputs: Sequence[Path],
     verbosity: Verbosity,
-    on_pipeline: Callable[[Callable[[], None]], None] | None = None,
+    on_pipeline: Callable[[Pipeline], None] | None = None,
 ) -> RunStats:
     """Run `source` through `sinks` and tell how it went.
 
@@ -53,7 +53,7 @@ def run_session(
         sinks: Where results go.
         outputs: What `sinks` write, for the last line.
         verbosity: What is printed.
-        on_pipeline: Called with the function that stops the run, once it can be stopped.
+        on_pipeline: Called with the run's pipeline, once it is open.
 
     Returns:
         The final counts.
@@ -62,15 +62,16 @@ def run_session(
         GestStreamError: What ended the run early.
         typer.Exit: With code 130 where it was interrupted; the files are finished.
     """
-    from gest_stream.build import Pipeline, choose_segmenter
+    from gest_stream import build
 
     console = Console(stderr=True, quiet=verbosity.quiet or verbosity.json)
     fetch_needed(config, console)
-    console.print(f"segmenter {choose_segmenter(config)[1]}", highlight=False)
+    console.print(f"segmenter {build.choose_segmenter(config)[1]}", highlight=False)
+    console.print(f"redetector {build.choose_redetector(config)[1]}", highlight=False)
     interrupted = False
 
     async def go() -> RunStats:
-        async with Pipeline.open(source, config=config, sinks=sinks) as pipeline:
+        async with build.Pipeline.open(source, config=config, sinks=sinks) as pipeline:
 
             def interrupt() -> None:
                 nonlocal interrupted
@@ -82,7 +83,7 @@ def run_session(
                 with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C stays a KeyboardInterrupt
                     loop.add_signal_handler(number, interrupt)
             if on_pipeline is not None:
-                on_pipeline(pipeline.stop)
+                on_pipeline(pipeline)
             async with shown_progress(pipeline, console):
                 stats = await pipeline.run()
             info = pipeline.info

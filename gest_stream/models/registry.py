@@ -8,11 +8,14 @@ from gest_stream.config import nearest_name
 from gest_stream.errors import ConfigError
 
 HAND_LANDMARKER = "hand_landmarker.task"
+GEST_DETECTRON = "dinov2_hand_trained_segmentation.pth"
 
 _SAM2 = "https://dl.fbaipublicfiles.com/segment_anything_2/092824"
 _SAM2_NAMES = {size: f"sam2.1_hiera_{size}.pt" for size in ("tiny", "small", "base_plus", "large")}
 _DINOV2 = "https://dl.fbaipublicfiles.com/dinov2"
-_GEST_DETECTRON = "https://media.githubusercontent.com/media/therealnaveenkamal/gest_detectron/dino_pipeline/models"
+_GEST_DETECTRON_HOME = (
+    "https://media.githubusercontent.com/media/therealnaveenkamal/gest_detectron/dino_pipeline/models"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +150,9 @@ MODEL_FILES: tuple[ModelFile, ...] = (
         short_name="dinov2-vits14",
     ),
     ModelFile(
-        "dinov2_hand_trained_segmentation.pth",
+        GEST_DETECTRON,
         "finding lost hands (gest_detectron's DINOv2 ViT-B/14 and decoder)",
-        f"{_GEST_DETECTRON}/dinov2_hand_trained_segmentation.pth",
+        f"{_GEST_DETECTRON_HOME}/{GEST_DETECTRON}",
         Fingerprint("9cf4eaa5c0d6ba7e64f07c11d36c26788e0aa046ae42e0d8f88be4ced02a2f69", 355024053),
         short_name="gest-detectron",
     ),

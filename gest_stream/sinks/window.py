@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gest_stream.errors import SinkError
 from gest_stream.interfaces import SourceInfo
+from gest_stream.sinks.pointer import Pointer
 from gest_stream.sinks.threaded import ThreadedSink
 from gest_stream.types import FrameResult
 
@@ -19,11 +20,15 @@ if TYPE_CHECKING:
     from gest_stream.audio import AudioFeed
 
 _CLOSE_KEYS = (ord("q"), ord("Q"), 27)
+_DROP_KEYS = (ord("x"), ord("X"))
 _REMEDY = "run on a desktop session, or leave --show away and write a file with --save-masked"
 
 
 class WindowSink(ThreadedSink):
     """Shows every result; `q`, Escape or the window's close button ask for the end of the run.
+
+    With a pointer, the left button adds to the hand under it or starts a new object, the right one takes a part away;
+    with Shift both mean the object clicked on last, and `x` drops that.
 
     All calls of the window system come from one thread, as OpenCV wants it.
 
@@ -32,6 +37,7 @@ class WindowSink(ThreadedSink):
         on_close: Called once, on the window's thread, when the user wants to end; frames after that are not shown.
         title: Of the window.
         gui: The window functions of OpenCV; another object in tests.
+        pointer: What becomes of clicks; None ignores them.
     """
 
     def __init__(
@@ -40,12 +46,14 @@ class WindowSink(ThreadedSink):
         on_close: Callable[[], object] | None = None,
         title: str = "gest_stream",
         gui: Any = None,
+        pointer: Pointer | None = None,
     ) -> None:
         super().__init__(f"window {title!r}")
         self._render = render
         self._on_close = on_close
         self._title = title
         self._gui = gui
+        self._pointer = pointer
         self._shown = self._ended = False
 
     def _open(self, info: SourceInfo, audio: AudioFeed | None) -> None:
@@ -55,6 +63,8 @@ class WindowSink(ThreadedSink):
         try:
             gui.namedWindow(self._title, gui.WINDOW_NORMAL | gui.WINDOW_KEEPRATIO)
             gui.resizeWindow(self._title, *info.size)
+            if self._pointer is not None:
+                gui.setMouseCallback(self._title, self._on_mouse)
         except gui.error as exc:
             raise SinkError(f"{self.name}: cannot be opened; {_REMEDY}") from exc
         self._shown = False
@@ -69,10 +79,23 @@ class WindowSink(ThreadedSink):
         key = gui.waitKey(1) & 0xFF
         closed = self._shown and gui.getWindowProperty(self._title, gui.WND_PROP_VISIBLE) < 1
         self._shown = True
+        if key in _DROP_KEYS and self._pointer is not None:
+            self._pointer.drop_last()
         if key in _CLOSE_KEYS or closed:
             self._ended = True
             if self._on_close is not None:
                 self._on_close()
+
+    def _on_mouse(self, event: int, x: int, y: int, flags: int, _: Any) -> None:
+        """A mouse event, in pixels of the picture that is shown."""
+        gui, pointer = self._gui, self._pointer
+        if pointer is None or event not in (gui.EVENT_LBUTTONDOWN, gui.EVENT_RBUTTONDOWN):
+            return
+        shift = bool(flags & gui.EVENT_FLAG_SHIFTKEY)
+        if event == gui.EVENT_LBUTTONDOWN:
+            pointer.add(x, y, to_last=shift)
+        else:
+            pointer.take_away(x, y, from_last=shift)
 
     def _close(self) -> None:
         if self._gui is None:
