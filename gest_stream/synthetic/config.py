@@ -37,17 +37,22 @@ class Event:
         start_s: When it begins, seconds from the start of the clip.
         duration_s: How long it takes, seconds.
         hand: Index of the hand it happens to; a crossing concerns both.
+        elsewhere: The only hand of a clip leaves on one side of the picture and returns on the other.
 
     Raises:
-        ConfigError: A time is negative, not finite, or the duration is 0.
+        ConfigError: A time is negative, not finite, or the duration is 0; or something else than a leaving hand is to
+            be elsewhere.
     """
 
     kind: EventKind
     start_s: float
     duration_s: float
     hand: int = 0
+    elsewhere: bool = False
 
     def __post_init__(self) -> None:
+        fits = not self.elsewhere or self.kind is EventKind.LEAVE
+        _require(fits, "event elsewhere", "an event of the kind 'leave'", self.kind)
         _require(_finite(self.start_s) and self.start_s >= 0, "event start_s", "0 or more", self.start_s)
         _require(_finite(self.duration_s) and self.duration_s > 0, "event duration_s", "above 0", self.duration_s)
         _require(0 <= self.hand < MAX_HANDS, "event hand", f"0 to {MAX_HANDS - 1}", self.hand)
@@ -101,6 +106,8 @@ class ClipConfig:
         for event in self.events:
             enough = self.hands == 2 if event.kind is EventKind.CROSS else event.hand < self.hands
             _require(enough, f"synthetic event {event.kind}", "its hands to be in the clip", f"{self.hands} hand(s)")
+            alone = self.hands == 1 or not event.elsewhere
+            _require(alone, "synthetic event leave elsewhere", "a clip of one hand", f"{self.hands} hands")
 
     @property
     def duration_s(self) -> float:

@@ -130,6 +130,14 @@ class HandMotion:
         mine = [(e, p) for e, p in found if p is not None and (kind is EventKind.CROSS or e.hand == self._index)]
         return mine
 
+    def _side(self, time_s: float) -> float:
+        """How far right of its home a hand stands that leaves on one side and returns on the other, pixels."""
+        turns = [e.start_s + e.duration_s / 2 for e in self._config.events if e.elsewhere and e.hand == self._index]
+        if not turns:
+            return 0.0
+        changes = sum(time_s >= turn for turn in turns)
+        return 0.22 * self._config.size[0] * (1.0 if changes % 2 else -1.0)
+
     def at(self, time_s: float) -> HandState:
         """The hand at `time_s` seconds from the start of the clip."""
         width, height = self._config.size
@@ -137,6 +145,7 @@ class HandMotion:
         inward = 1.0 if self._index == 0 else -1.0
         tilt = self._tilt.at(time_s) * (9.0, 20.0, 13.0)
         roll, yaw, pitch = -inward * self._lean + tilt[0], tilt[1], tilt[2]
+        palm[0] += self._side(time_s)
         for _, progress in self._events(EventKind.CROSS, time_s):
             away = _there_and_back(progress)
             palm[0] += inward * 0.4 * width * away

@@ -21,6 +21,7 @@ from gest_stream.synthetic import PRESETS, ClipConfig, Event, EventKind, preset
         ({"tones": (0.0, 4.0)}, "synthetic tones: expected 1 to 10 each"),
         ({"hands": 1, "events": (Event(EventKind.CROSS, 0, 1),)}, "synthetic event cross"),
         ({"hands": 1, "events": (Event(EventKind.LEAVE, 0, 1, hand=1),)}, "synthetic event leave"),
+        ({"events": (Event(EventKind.LEAVE, 0, 1, elsewhere=True),)}, "leave elsewhere: expected a clip of one hand"),
     ],
 )
 def test_a_setting_out_of_range_is_named_with_its_value(changed: dict[str, Any], message: str) -> None:
@@ -32,6 +33,11 @@ def test_a_setting_out_of_range_is_named_with_its_value(changed: dict[str, Any],
 def test_an_event_without_a_time_is_refused(times: tuple[float, float]) -> None:
     with pytest.raises(ConfigError, match="event (start|duration)_s"):
         Event(EventKind.LEAVE, *times)
+
+
+def test_only_a_hand_that_leaves_can_return_elsewhere() -> None:
+    with pytest.raises(ConfigError, match="event elsewhere: expected an event of the kind 'leave', got swipe"):
+        Event(EventKind.SWIPE, 0.0, 1.0, elsewhere=True)
 
 
 def test_an_event_knows_how_far_it_is() -> None:

@@ -29,6 +29,14 @@ def test_a_hand_that_leaves_is_outside_in_the_middle_and_back_at_the_end() -> No
     assert stays.at(2.0).palm_xy_px[1] < 480
 
 
+def test_a_hand_that_returns_elsewhere_leaves_on_the_left_and_comes_back_on_the_right() -> None:
+    config = ClipConfig(hands=1, events=(Event(EventKind.LEAVE, 1.0, 2.0, elsewhere=True),))
+    (hand,) = motions(config)
+    assert max(hand.at(t).palm_xy_px[0] for t in (0.0, 0.9, 1.2)) < 260
+    assert hand.at(2.0).palm_xy_px[1] > 480
+    assert min(hand.at(t).palm_xy_px[0] for t in (2.6, 3.1, 5.0)) > 380
+
+
 def test_a_swipe_is_many_times_faster_than_ordinary_motion() -> None:
     config = ClipConfig(events=(Event(EventKind.SWIPE, 2.0, 1.0),))
     hand, _ = motions(config)
