@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,8 @@ def read_content(path: Path) -> Any:
     except OSError as exc:
         raise WeightsError(f"{path}: cannot be read as a checkpoint: {exc.strerror or exc}; check the path") from exc
     except Exception as exc:  # torch's unpickler meets damage with whatever Python raises: IndexError, struct.error, …
-        why = (str(exc).splitlines() or [type(exc).__name__])[0]
         raise WeightsError(
-            f"{path}: is no checkpoint of plain tensors ({why}); "
+            f"{path}: is no checkpoint of plain tensors ({_why(exc, path)}); "
             "save the model's state dict with torch.save({'model': model.state_dict()}, path)"
         ) from exc
 
@@ -54,3 +54,11 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         WeightsError: The file cannot be read, or is no checkpoint.
     """
     return state_in(read_content(path), path)
+
+
+def _why(exc: Exception, path: Path) -> str:
+    if path.stat().st_size == 0:
+        return "the file is empty"
+    if isinstance(exc, pickle.UnpicklingError):  # torch's own text advises to run whatever is in the file
+        return "it is of another format, damaged, or holds Python objects, which are not loaded: they could run code"
+    return (str(exc).splitlines() or [type(exc).__name__])[0]

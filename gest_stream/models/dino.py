@@ -177,38 +177,59 @@ def load_official(encoder: DinoEncoder, path: Path) -> None:
     Raises:
         WeightsError: The file cannot be read, is something else, or is of another size.
     """
-    take_official(encoder, read_state(path), path)
+    state, wanted = read_state(path), encoder.shape
+    found = describe_official(state)
+    if found is None:
+        raise WeightsError(
+            f"{path}: holds no DINOv2 encoder; {wanted} was expected, as a file of facebookresearch/dinov2 has it"
+        )
+    if found != wanted:
+        other = next((f", or the backbone {kind}" for kind, shape in SHAPES.items() if shape == found), "")
+        raise WeightsError(f"{path}: is {found}; {wanted} was expected; use weights of {wanted.name}{other}")
+    encoder.vit.load_state_dict(official_weights(encoder, state, path))
 
 
-def take_official(encoder: DinoEncoder, state: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Put a state dict of facebookresearch/dinov2 into an encoder.
+def official_weights(encoder: DinoEncoder, state: Mapping[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
+    """The weights of `encoder.vit` from a state dict of facebookresearch/dinov2 that is of its size.
 
     Args:
-        encoder: Of the size that the weights are of.
+        encoder: Whose names and shapes are wanted.
         state: Under the official names.
         path: Where it was read, for messages.
 
     Raises:
-        WeightsError: It is something else, or of another size.
+        WeightsError: A weight is absent, foreign, or of another shape.
     """
-    found, wanted = describe_official(state), encoder.shape
-    if found is None:
-        raise WeightsError(f"{path}: is not a DINOv2 encoder; {wanted} was expected, a file of facebookresearch/dinov2")
-    if (found.width, found.depth, found.registers) != (wanted.width, wanted.depth, wanted.registers):
-        raise WeightsError(f"{path}: is {found}; {wanted} was expected{_remedy(found, wanted)}")
-    own = _timm_names(state, wanted.registers > 0)
-    expected = encoder.vit.state_dict()
-    wrong = sorted(
-        name
-        for name in own.keys() | expected.keys()
-        if name not in own or name not in expected or own[name].shape != expected[name].shape
-    )
+    own = {name: value for name, value in state.items() if name not in ("mask_token", "register_tokens")}
+    if encoder.shape.registers:
+        own["reg_token"] = state["register_tokens"]
+        own["cls_token"] = state["cls_token"] + state["pos_embed"][:, :1]
+        own["pos_embed"] = state["pos_embed"][:, 1:]
+    check_names(own, encoder.vit.state_dict(), path, str(encoder.shape))
+    return own
+
+
+def check_names(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], path: Path, what: str) -> None:
+    """Refuse weights that are not those of a network, name by name and shape by shape.
+
+    Args:
+        state: What was read.
+        expected: What the network has.
+        path: Where it was read, for messages.
+        what: What it was taken for, for messages.
+
+    Raises:
+        WeightsError: A weight is absent, foreign, or of another shape.
+    """
+    wrong = sorted(state.keys() ^ expected.keys())
+    wrong += sorted(name for name in state.keys() & expected.keys() if state[name].shape != expected[name].shape)
     if wrong:
+        name = wrong[0]
+        sides = [str(tuple(side[name].shape)) if name in side else "absent" for side in (state, expected)]
         raise WeightsError(
-            f"{path}: looks like {found}, but {len(wrong)} weights are absent, foreign or of another shape, "
-            f"for example {wrong[0]}; use the official file"
+            f"{path}: looks like {what}, but {len(wrong)} weights do not fit it, for example {name}: "
+            f"{sides[0]} in the file, {sides[1]} in the network; get the file anew"
         )
-    encoder.vit.load_state_dict(own)
 
 
 def describe_official(state: Mapping[str, torch.Tensor]) -> BackboneShape | None:
@@ -224,23 +245,6 @@ def describe_official(state: Mapping[str, torch.Tensor]) -> BackboneShape | None
             return shape
     kind = _OTHER_SIZES.get(width, f"model of {depth} blocks")
     return BackboneShape(f"DINOv2 {kind}{' with registers' if registers else ''}", width, depth, registers)
-
-
-def _remedy(found: BackboneShape, wanted: BackboneShape) -> str:
-    for kind, shape in SHAPES.items():
-        if shape == found:
-            return f"; use the backbone {kind}, or weights of {wanted.name}"
-    return f"; use weights of {wanted.name}"
-
-
-def _timm_names(state: Mapping[str, torch.Tensor], with_registers: bool) -> dict[str, torch.Tensor]:
-    """The official names as timm has them; the mask token is for pre-training alone."""
-    own = {name: value for name, value in state.items() if name not in ("mask_token", "register_tokens")}
-    if with_registers:
-        own["reg_token"] = state["register_tokens"]
-        own["cls_token"] = state["cls_token"] + state["pos_embed"][:, :1]
-        own["pos_embed"] = state["pos_embed"][:, 1:]
-    return own
 
 
 def _is_whole(pixels: int) -> bool:

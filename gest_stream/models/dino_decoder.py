@@ -15,7 +15,7 @@ from gest_stream.config import DinoBackbone
 from gest_stream.config.check import require, take_members
 from gest_stream.errors import ConfigError, WeightsError
 from gest_stream.models.checkpoint import read_content, state_in
-from gest_stream.models.dino import PATCH_PX, SHAPES, DinoEncoder
+from gest_stream.models.dino import PATCH_PX, SHAPES, DinoEncoder, check_names
 
 FORMAT = "gest_stream.redetector"
 """What a checkpoint of `save_net` calls itself."""
@@ -227,12 +227,11 @@ def net_in(content: object, path: Path) -> HandNet:
         raise WeightsError(
             f"{path}: has version {content.get('v')!r} of its format, and this gest_stream reads {_VERSION}; update it"
         )
-    net = HandNet(_spec_in(content, path))
-    try:
-        net.load_state_dict(state_in(content, path))
-    except RuntimeError as exc:  # torch lists every name and shape that does not fit
-        why = " ".join(str(exc).split())[:200]
-        raise WeightsError(f"{path}: its weights do not fit what it says of itself ({why}); train it anew") from exc
+    state = state_in(content, path)
+    with torch.device("meta"):  # no weights are drawn that would be overwritten
+        net = HandNet(_spec_in(content, path))
+    check_names(state, net.state_dict(), path, f"a decoder on {net.encoder.shape}")
+    net.load_state_dict({name: value.float() for name, value in state.items()}, assign=True)
     return net.eval()
 
 
