@@ -61,7 +61,8 @@ class WindowSink(ThreadedSink):
             self._gui = _opencv_gui()
         gui = self._gui
         try:
-            gui.namedWindow(self._title, gui.WINDOW_NORMAL | gui.WINDOW_KEEPRATIO)
+            # GUI_NORMAL: without Qt's toolbar, and without its menu, which the right button would open
+            gui.namedWindow(self._title, gui.WINDOW_NORMAL | gui.WINDOW_KEEPRATIO | gui.WINDOW_GUI_NORMAL)
             gui.resizeWindow(self._title, *info.size)
             if self._pointer is not None:
                 gui.setMouseCallback(self._title, self._on_mouse)

@@ -18,7 +18,7 @@ from gest_stream.types import Frame, FrameResult
 class FakeGui:
     """OpenCV's window functions; keys and visibility by script."""
 
-    WINDOW_NORMAL, WINDOW_KEEPRATIO, WND_PROP_VISIBLE = 0, 0, 4
+    WINDOW_NORMAL, WINDOW_KEEPRATIO, WINDOW_GUI_NORMAL, WND_PROP_VISIBLE = 0, 0, 16, 4
     EVENT_MOUSEMOVE, EVENT_LBUTTONDOWN, EVENT_RBUTTONDOWN, EVENT_FLAG_SHIFTKEY = 0, 1, 2, 16
 
     class error(Exception):  # noqa: N801 - OpenCV's name
@@ -38,6 +38,7 @@ class FakeGui:
         if self.broken:
             raise self.error("no GUI support")
         self.threads.add(threading.get_ident())
+        self.flags = flags
 
     def resizeWindow(self, title: str, width: int, height: int) -> None:  # noqa: N802
         self.size = (width, height)
@@ -88,6 +89,7 @@ def test_pictures_are_shown_in_bgr_from_one_thread() -> None:
     np.testing.assert_array_equal(gui.pictures[0][0, 0], (30, 20, 10))
     assert len(gui.threads) == 1 and threading.get_ident() not in gui.threads
     assert gui.destroyed == 1
+    assert gui.flags & gui.WINDOW_GUI_NORMAL, "the right button would open a menu"
 
 
 @pytest.mark.parametrize("key", [ord("q"), 27])
