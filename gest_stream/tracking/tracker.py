@@ -240,19 +240,23 @@ class TrackerCore:
     def _associate(self, frame: Frame, detections: Sequence[HandLandmarks]) -> None:
         steps = self._steps = frame_steps(frame.seq, self._seq)
         self._seq = frame.seq
-        live = list(self._tracks)
-        found = associate(detections, [track.candidate(steps) for track in live], self._config.association)
+        # what a user started may be anything: only landmarks that lie in its mask make it a hand
+        objects = [track for track in self._tracks if track.memory.of_user and track.memory.seen_frames == 0]
+        hands = [track for track in self._tracks if track not in objects]
+        live = [*hands, *objects]
+        found = associate(detections, [track.candidate(steps) for track in hands], self._config.association)
+        missed = [*found.missed, *range(len(hands), len(live))]
         logs = {track.id: TrackLog(track) for track in live}
         young = [m.detection for m in found.matches if live[m.track].state is TrackState.TENTATIVE]
         open_to_all = {index: detections[index] for index in (*found.new, *young)}
-        reclaimed = self._reclaimed([live[index] for index in found.missed], open_to_all)
+        reclaimed = self._reclaimed([live[index] for index in missed], open_to_all)
         taken = set(reclaimed.values())
         for match in found.matches:
             if match.detection in taken:
                 live[match.track].miss(steps)
             else:
                 live[match.track].see(detections[match.detection], frame.seq, steps, match.relocated)
-        for index in found.missed:
+        for index in missed:
             own = reclaimed.get(live[index].id)
             if own is None:
                 live[index].miss(steps)
