@@ -11,12 +11,32 @@ import numpy as np
 import pytest
 
 import gest_stream as gs
-from gest_stream.build import choose_segmenter, make_segmenter, save_frames
-from gest_stream.config import BufferConfig, BufferPolicy, PipelineConfig, Sam2Config, Sam2Size, SegmenterKind
+from gest_stream.build import choose_redetector, choose_segmenter, make_redetector, make_segmenter, save_frames
+from gest_stream.config import (
+    BufferConfig,
+    BufferPolicy,
+    DinoBackbone,
+    PipelineConfig,
+    RedetectorConfig,
+    RedetectorKind,
+    Sam2Config,
+    Sam2Size,
+    SegmenterKind,
+)
+from gest_stream.models.dino_decoder import HandNet, NetSpec, save_net
 from gest_stream.models.light import LightSegmenter
-from gest_stream.models.registry import sam2_weights_name
-from gest_stream.testing import ListSource, ScriptedDetector, ScriptedSegmenter, grey_ramp, make_landmarks
-from gest_stream.types import HandLandmarks
+from gest_stream.models.registry import GEST_DETECTRON, sam2_weights_name
+from gest_stream.testing import (
+    ListSource,
+    ScriptedDetector,
+    ScriptedRedetector,
+    ScriptedSegmenter,
+    grey_ramp,
+    hull_mask,
+    make_landmarks,
+    probability_of,
+)
+from gest_stream.types import HandLandmarks, ReinitialisedBy
 
 SIZE = (160, 120)
 
@@ -88,6 +108,68 @@ def test_auto_takes_sam2_where_its_weights_and_cuda_are_here(
 
 def test_none_tracks_landmarks_only() -> None:
     assert make_segmenter(PipelineConfig(segmenter=SegmenterKind.NONE)) is None
+
+
+def redetector_config(**changes: Any) -> PipelineConfig:
+    return PipelineConfig(redetector=RedetectorConfig(**changes))
+
+
+def test_auto_takes_no_redetector_without_weights_and_says_how_to_get_some(
+    empty_cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kind, reason = choose_redetector(PipelineConfig())
+    assert kind is RedetectorKind.NONE and "gest-stream models fetch gest-detectron" in reason
+    with caplog.at_level(logging.INFO, "gest_stream.build"):
+        assert make_redetector(PipelineConfig()) is None
+    assert caplog.messages == [f"redetector {reason}"]
+
+
+@pytest.mark.parametrize(
+    ("cuda", "device", "kind"), [(True, "auto", "dino"), (False, "auto", "none"), (True, "cpu", "none")]
+)
+def test_auto_takes_gest_detectrons_weights_where_cuda_is_here(
+    cuda: bool, device: str, kind: str, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty_cache.mkdir()
+    (empty_cache / GEST_DETECTRON).touch()
+    monkeypatch.setattr("torch.cuda.is_available", lambda: cuda)
+    found, reason = choose_redetector(redetector_config(device=device))
+    assert str(found) == kind and reason.startswith(f"{kind}: ")
+
+
+def test_a_given_checkpoint_is_taken_by_auto_and_loaded(tmp_path: Path) -> None:
+    save_net(tmp_path / "own.pt", HandNet(NetSpec(DinoBackbone.NANO, width=16, input_size=112)))
+    config = redetector_config(checkpoint=tmp_path / "own.pt", device="cpu")
+    assert choose_redetector(config)[0] is RedetectorKind.DINO
+    redetector = make_redetector(config)
+    assert redetector is not None
+    assert redetector.segment(grey_ramp(1, SIZE)[0]).frame_size == SIZE
+
+
+def test_none_and_landmarks_only_take_no_redetector() -> None:
+    assert choose_redetector(redetector_config(kind=RedetectorKind.NONE))[0] is RedetectorKind.NONE
+    alone = PipelineConfig(
+        segmenter=SegmenterKind.NONE, redetector=RedetectorConfig(kind=RedetectorKind.DINO, checkpoint=Path("any.pt"))
+    )
+    assert choose_redetector(alone) == (RedetectorKind.NONE, "none: there is no segmenter that it would prompt")
+
+
+def test_the_built_in_redetector_asks_for_weights_as_this_version_ships_none() -> None:
+    with pytest.raises(
+        gs.ConfigError, match="ships no weights.*train decoder --backbone nano.*--redetector-checkpoint"
+    ):
+        make_redetector(redetector_config(kind=RedetectorKind.BUILTIN))
+
+
+def test_a_tracker_takes_a_redetector_of_the_callers_and_closes_it() -> None:
+    hand = hull_mask(make_landmarks((80, 60), 70), SIZE)
+    redetector = ScriptedRedetector(lambda frame: probability_of([hand], SIZE), ReinitialisedBy.BUILTIN)
+    detector, segmenter = ScriptedDetector(lambda seq: []), ScriptedSegmenter()
+    with gs.HandTracker(detector=detector, segmenter=segmenter, redetector=redetector) as hands:
+        (track,) = hands.step(np.zeros((SIZE[1], SIZE[0], 3), np.uint8)).tracks
+    assert track.reinitialised_by is ReinitialisedBy.BUILTIN
+    assert track.mask is not None and track.mask.iou(hand) > 0.8
+    assert redetector.closed and detector.closed and segmenter.closed
 
 
 def test_a_pipeline_opens_a_path_and_keeps_the_files_pts(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ class TrackerCore:
         self._reacquisition = Reacquisition(redetection, self._config) if redetection is not None else None
         self._size: tuple[int, int] | None = None
         self._seq: int | None = None
-        self._steps = 1
+        self._source_steps = 1
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -238,7 +238,7 @@ class TrackerCore:
             self._segmenter.reset()
 
     def _associate(self, frame: Frame, detections: Sequence[HandLandmarks]) -> None:
-        steps = self._steps = frame_steps(frame.seq, self._seq)
+        steps = self._source_steps = frame_steps(frame.seq, self._seq)
         self._seq = frame.seq
         # what a user started may be anything: only landmarks that lie in its mask make it a hand
         objects = [track for track in self._tracks if track.memory.of_user and track.memory.seen_frames == 0]
@@ -317,7 +317,7 @@ class TrackerCore:
     def _reacquire(self, reacquisition: Reacquisition, frame: Frame, timer: StageTimer) -> dict[int, Prompt]:
         """Ask the redetector where that is due, and use what it answered."""
         logs = [TrackLog(track) for track in self._tracks]
-        found = reacquisition.advance(frame, self._steps, self._tracks)
+        found = reacquisition.advance(frame, self._source_steps, self._tracks)
         if found.took_ms is not None:
             timer.ms["redetect"] = found.took_ms
         prompts = dict(found.prompts)
