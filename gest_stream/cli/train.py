@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from gest_stream.cli.choices import choice_names, choice_parser
-from gest_stream.cli.exit_codes import ExitCode
+from gest_stream.cli.exit_codes import EPILOG, ExitCode
 from gest_stream.config import DinoBackbone, nearest_name
 from gest_stream.errors import ConfigError
 from gest_stream.training.config import CLASSES, DataKind, DataSource, DecoderTraining, Grey, RenderConfig
@@ -46,7 +46,10 @@ def parse_data(text: str) -> DataSource:
         values[key], rest = value, head
     name, _, place = rest.partition(":")
     if name not in list(DataKind):
-        raise ConfigError(f"--data {text}: {name!r} is not known{nearest_name(name, [str(kind) for kind in DataKind])}")
+        hint = nearest_name(name, [str(kind) for kind in DataKind])
+        raise ConfigError(
+            f"--data {text}: expected KIND:PATH, for example folder:{place or name}; {name!r} is not known{hint}"
+        )
     if "grey" in values and values["grey"] not in list(Grey):
         raise ConfigError(f"--data {text}: grey: expected forearm or ignore, got {values['grey']!r}")
     try:
@@ -89,7 +92,7 @@ DataOption = Annotated[
 ]
 
 
-@train_app.command()
+@train_app.command(epilog=EPILOG)
 def decoder(
     data: DataOption,
     out: Annotated[Path, typer.Option("--out", "-o", help="The checkpoint that is written, .pt.")] = Path(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gest_stream.errors import InvalidInputError
+from gest_stream.sinks.mask_rle import decode_rle
 from gest_stream.training.labels import FOREARM, HAND, IGNORE, LabelledImage, read_picture
 
 
@@ -171,10 +172,12 @@ def _fill(segmentation: Any, height: int, width: int) -> NDArray[np.bool_]:
     if isinstance(segmentation, list):
         runs = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
     elif isinstance(segmentation["counts"], list):
-        runs = coco_mask.frPyObjects(segmentation, height, width)
+        runs = coco_mask.frPyObjects(segmentation, *segmentation["size"])
     else:
         runs = segmentation
-    inside = np.asarray(coco_mask.decode(runs), bool)
+    counts = runs["counts"]
+    # not pycocotools' own: it warns under NumPy 2
+    inside = decode_rle({**runs, "counts": counts if isinstance(counts, str) else counts.decode("ascii")})
     if inside.shape != (height, width):
         raise ValueError(f"its run lengths are of {inside.shape[1]}x{inside.shape[0]} pixels")
     return inside

@@ -160,7 +160,7 @@ class DecoderTraining:
         backbone_rate: Learning rate of the encoder; None is a fiftieth of `rate`, and `rate` itself for nano.
         weight_decay: Of all weights but norms and biases.
         warm_up_steps: Steps over which the rate rises; at most a tenth of all.
-        dice: Weight of the dice loss of the hand beside the cross-entropy.
+        dice: Weight of the dice loss beside the cross-entropy.
         seed: Of the new weights, of which pictures are drawn and of how they are changed.
         device: auto, cpu, cuda, cuda:N or mps.
         amp: Mixed precision on CUDA: bfloat16 where it is native, else float16 with scaled gradients.

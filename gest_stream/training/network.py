@@ -59,10 +59,10 @@ def make_net(config: DecoderTraining) -> HandNet:
         classes=config.classes or CLASSES,
         input_size=config.input_size or DEFAULT_INPUT_SIZE,
     )
+    name = official_file(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         net = HandNet(spec)
-    name = official_file(config)
     if config.backbone_weights is not None:
         load_official(net.encoder, config.backbone_weights)
     elif name is not None:

@@ -74,20 +74,22 @@ def render_shard(spec: ShardSpec, index: int) -> list[LabelledImage]:
     config, start, stride = _draw_clip(spec, rng, index, covered=not laid_over)
     if empty:
         return [_without_hands(spec, config, k, rng if laid_over else None) for k in range(spec.frames_per_clip)]
+    backdrop = _cut_backdrop(spec.backgrounds, config.size, rng) if laid_over else None
     renderer = ClipRenderer(config)
     frames = [renderer.frame(start + k * stride) for k in range(spec.frames_per_clip)]
-    painted = renderer.background()
-    backdrop = _cut_backdrop(spec.backgrounds, config.size, rng) if laid_over else painted
-    return [labelled_frame(frame, painted, backdrop) for frame in frames]
+    return [labelled_frame(frame, renderer.background(), backdrop) for frame in frames]
 
 
-def labelled_frame(frame: SyntheticFrame, painted: NDArray[np.uint8], backdrop: NDArray[np.uint8]) -> LabelledImage:
-    """A rendered frame with another background, and what its pixels show most of.
+def labelled_frame(
+    frame: SyntheticFrame, painted: NDArray[np.uint8], backdrop: NDArray[np.uint8] | None = None
+) -> LabelledImage:
+    """A rendered frame, on another background if wished, and what its pixels show most of.
 
     Args:
-        frame: Without objects before the hands: their shares of the pixels are not told.
+        frame: Without objects before the hands where it gets another background: their shares of the pixels are not
+            told.
         painted: (H, W, 3) uint8, the background that it was rendered with.
-        backdrop: (H, W, 3) uint8, what to show instead; `painted` changes nothing.
+        backdrop: (H, W, 3) uint8, what to show instead.
     """
     shares = np.zeros((3, *painted.shape[:2]), np.float32)
     for hand in frame.hands:
@@ -95,7 +97,7 @@ def labelled_frame(frame: SyntheticFrame, painted: NDArray[np.uint8], backdrop: 
         shares[2][hand.arm_mask.slices] += hand.arm_mask.crop / np.float32(255.0)
     shares[0] = 1.0 - shares[1] - shares[2]
     image = frame.frame.image
-    if backdrop is not painted:
+    if backdrop is not None:
         change = shares[0][..., None] * (backdrop.astype(np.float32) - painted)
         image = np.clip((image + change).round(), 0, 255).astype(np.uint8)
     return LabelledImage(image, shares.argmax(axis=0).astype(np.uint8))
@@ -184,7 +186,8 @@ def read_shard_picture(path: Path, number: int) -> LabelledImage:
     import cv2
 
     try:
-        with np.load(path, allow_pickle=False) as members:
+        # opened here, because NumPy leaves a file open that is no archive
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
             encoded = members[PICTURE_KEY.format(number)], members[LABELS_KEY.format(number)]
         bgr, labels = cv2.imdecode(encoded[0], cv2.IMREAD_COLOR), cv2.imdecode(encoded[1], cv2.IMREAD_UNCHANGED)
         return LabelledImage(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), np.asarray(labels, np.uint8))

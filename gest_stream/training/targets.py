@@ -47,11 +47,12 @@ def class_shares(
 
 
 def decoder_loss(logits: torch.Tensor, shares: torch.Tensor, dice: float) -> torch.Tensor:
-    """Cross-entropy over what is known, and the dice loss of the hand.
+    """Cross-entropy over what is known, and the dice loss of every class but the background.
 
     Where it is only known that a cell is no hand, the probability of that counts, summed over the other classes (the
     marginal loss of Shi et al., "Marginal loss and exclusion loss for partially supervised multi-organ segmentation",
-    2021). The dice loss is that of V-Net (Milletari et al. 2016), over the whole batch.
+    2021). The dice loss is that of V-Net (Milletari et al. 2016), over the whole batch, the mean of the classes: with
+    that of the hand alone, forearms were found after 160 steps instead of 80.
 
     Args:
         logits: (B, C, h, w); the first channel is the background, the second the hand.
@@ -61,14 +62,23 @@ def decoder_loss(logits: torch.Tensor, shares: torch.Tensor, dice: float) -> tor
     Returns:
         A scalar.
     """
+    import torch
     import torch.nn.functional as F
 
     chances = F.log_softmax(logits.float(), dim=1)
     count = logits.shape[1]
-    known = shares.sum(dim=1)
+    known, no_hand = shares.sum(dim=1), shares[:, count]
     others = chances[:, [channel for channel in range(count) if channel != HAND]].logsumexp(dim=1)
-    missed = (shares[:, :count] * chances).sum(dim=1) + shares[:, count] * others
+    missed = (shares[:, :count] * chances).sum(dim=1) + no_hand * others
     entropy = -missed.sum() / known.sum().clamp(min=1.0)
-    said, truth = chances[:, HAND].exp() * known, shares[:, HAND]
-    overlap = (2.0 * (said * truth).sum() + 1.0) / (said.square().sum() + truth.square().sum() + 1.0)
-    return entropy + dice * (1.0 - overlap)
+    # whether "no hand" is a forearm is not known
+    overlaps = [
+        _dice(chances[:, channel].exp(), shares[:, channel], known if channel == HAND else known - no_hand)
+        for channel in range(1, count)
+    ]
+    return entropy + dice * (1.0 - torch.stack(overlaps).mean())
+
+
+def _dice(chance: torch.Tensor, truth: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    said = chance * known
+    return (2.0 * (said * truth).sum() + 1.0) / (said.square().sum() + truth.square().sum() + 1.0)
