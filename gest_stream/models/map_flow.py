@@ -139,7 +139,7 @@ def _moved(values: NDArray[np.float32], path: _Path, trust: NDArray[np.float32])
     back = cv2.remap(path.back_xy, at_x, at_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
     weight = cv2.remap(trust, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     moved = _look_up(values, (back / np.array([scale_x, scale_y], np.float32)).astype(np.float32))
-    return np.clip(moved * weight, 0.0, 1.0).astype(np.float32)
+    return np.asarray(np.clip(moved * weight, 0.0, 1.0), np.float32)
 
 
 def _look_up(values: NDArray[np.float32], back_xy: NDArray[np.float32]) -> NDArray[np.float32]:
