@@ -85,11 +85,9 @@ class HandNet(nn.Module):
         self.spec = spec
         self.encoder = DinoEncoder(spec.backbone)
         self.decoder = _Decoder(self.encoder.width, len(spec.blocks), spec.width, 1 + len(spec.classes))
-        self._trains_backbone = True
 
     def train_backbone(self, wanted: bool) -> None:
         """Let the encoder learn, or freeze it: then no gradient reaches it and nothing is kept for one."""
-        self._trains_backbone = wanted
         self.encoder.requires_grad_(wanted)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -101,9 +99,7 @@ class HandNet(nn.Module):
         Returns:
             (B, 1 + classes, 4 * H/14, 4 * W/14); the first channel is the background, softmax goes over channels.
         """
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self._trains_backbone):
-            levels = self.encoder(images, self.spec.blocks)
-        logits: torch.Tensor = self.decoder(levels, images)
+        logits: torch.Tensor = self.decoder(self.encoder(images, self.spec.blocks), images)
         return logits
 
 

@@ -44,7 +44,7 @@ def learned() -> tuple[HandNet, tuple[float, ...]]:
             logits = net(normalise(images))
             loss = F.cross_entropy(logits, F.interpolate(labels, size=logits.shape[2:])[:, 0].long())
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
             optimizer.step()
             losses.append(loss.item())
