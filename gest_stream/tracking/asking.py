@@ -5,7 +5,8 @@ A question is wanted
     LOST          while a hand that was tracked is missing and no mask of it is trusted
     NONE          while neither landmarks nor masks show any hand
     DISAGREEMENT  while landmarks and mask of a hand disagree although it was prompted again
-    VERIFY        once a hand has been held by its mask alone for `verify_after_frames`
+    VERIFY        once a hand has been held by its mask alone for `verify_after_frames`; sooner where it was found
+                  only just now, because hands come out from behind things bit by bit
 
 and it is put at most every `interval_frames`, ever more rarely while the answers do not help.
 """
@@ -19,6 +20,9 @@ from enum import StrEnum
 from gest_stream.config import LossConfig, RedetectionConfig
 from gest_stream.tracking.loss import LossMemory
 from gest_stream.types import TrackState
+
+_FIRST_VERIFY_FRAMES = 3
+"""After it was found; the next times take twice as long each, up to `verify_after_frames`."""
 
 _BLINK_FRAMES = 2
 """Landmarks are often missing on a single frame; that is no loss."""
@@ -72,11 +76,17 @@ def wanted(
             continue  # it may be anything; only a hand can be looked for
         elif not masked and memory.state is not TrackState.TENTATIVE and memory.missed_frames >= _BLINK_FRAMES:
             wants.add((AskReason.LOST, track_id))
-        elif config.verify_after_frames and memory.unseen_frames >= config.verify_after_frames:
+        elif config.verify_after_frames and memory.unseen_frames >= _verify_after(memory, config):
             wants.add((AskReason.VERIFY, track_id))
     if not shown and not wants:
         wants.add((AskReason.NONE, 0))
     return frozenset(wants)
+
+
+def _verify_after(memory: LossMemory, config: RedetectionConfig) -> int:
+    if memory.sights == 0:
+        return config.verify_after_frames
+    return min(config.verify_after_frames, _FIRST_VERIFY_FRAMES << min(memory.sights - 1, 16))
 
 
 def on_frame(

@@ -37,7 +37,7 @@ class LossMemory:
         seen_frames: Frames with landmarks since the track began.
         missed_frames: Consecutive frames without landmarks.
         unseen_frames: Consecutive frames on which nothing saw it: neither landmarks nor redetector nor user.
-        sights: Times that redetector or user saw it since it last had landmarks.
+        sights: Times that redetector or user saw it since it last had landmarks, or was last started anew.
         of_user: A user started it.
         corrected: A user corrected its mask, so that landmarks which disagree with it change nothing.
         unmasked: The segmenter was asked on the previous frame and had no mask to trust.
@@ -156,7 +156,8 @@ def on_sight(memory: LossMemory, by: ReinitialisedBy) -> LossStep:
 
 def on_prompt(memory: LossMemory) -> LossMemory:
     """The segmenter is told where the hand is on this frame."""
-    return replace(memory, prompt_due=False, disagreed_frames=0, frames_since_prompt=0)
+    sights = min(memory.sights, 1)
+    return replace(memory, prompt_due=False, disagreed_frames=0, frames_since_prompt=0, sights=sights)
 
 
 def on_restart(memory: LossMemory) -> LossMemory:

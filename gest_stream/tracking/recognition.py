@@ -16,6 +16,8 @@ from gest_stream.types import TrackState
 _KNOWN_AGREEMENT = 0.3
 _KNOWN_IOU = 0.15
 _MAX_SIZE_RATIO = 3.0
+_PART_RATIO = 1.6
+_PART_REACH = 2.0
 _RESIZING = 1.0
 """Distance, in hand sizes, that a size differing by a factor of e counts as."""
 
@@ -27,7 +29,8 @@ class Recognition:
     Args:
         known: Region -> the track on which it lies: one with landmarks there, or with a mask.
         returned: Region -> the missing track that it most likely is.
-        unknown: Regions that are neither, the largest first.
+        unknown: Regions that are neither, the largest first; not the small ones beside a much larger one, which are
+            parts of that hand with something before it.
     """
 
     known: dict[int, int]
@@ -39,7 +42,8 @@ def recognise(regions: Sequence[HandRegion], tracks: Sequence[LiveTrack]) -> Rec
     """Give every region to a track, or to none.
 
     A region on a hand that is known is that hand's. The others go to the hands that are missing, wherever they turn
-    up, so that the sum of distances is least; they may not have grown or shrunk out of all proportion.
+    up, so that the sum of distances is least; they may not have grown or shrunk out of all proportion, unless the
+    frame's edge cuts them.
 
     Args:
         regions: Of one answer, moved to this frame.
@@ -60,8 +64,24 @@ def recognise(regions: Sequence[HandRegion], tracks: Sequence[LiveTrack]) -> Rec
     ]
     free = [index for index in range(len(regions)) if index not in known]
     returned = _nearest(free, missing, regions, tracks)
-    unknown = tuple(index for index in free if index not in returned)
+    unknown = tuple(index for index in free if index not in returned and not _is_part(regions[index], regions))
     return Recognition(known, returned, unknown)
+
+
+def _is_cut(region: HandRegion) -> bool:
+    """It reaches the edge of the frame."""
+    (left, top), (height, width) = region.mask.origin_xy_px, region.mask.crop.shape
+    return (
+        left == 0 or top == 0 or left + width == region.mask.frame_size[0] or top + height == region.mask.frame_size[1]
+    )
+
+
+def _is_part(region: HandRegion, regions: Sequence[HandRegion]) -> bool:
+    return any(
+        other.size_px >= _PART_RATIO * region.size_px
+        and float(np.linalg.norm(other.center_xy_px - region.center_xy_px)) < _PART_REACH * other.size_px
+        for other in regions
+    )
 
 
 def _overlap(region: HandRegion, track: LiveTrack) -> float:
@@ -85,6 +105,8 @@ def _nearest(
         for column, k in enumerate(missing):
             sizes = regions[index].size_px, max(tracks[k].size_px, 1.0)
             ratio = max(sizes) / max(min(sizes), 1.0)
+            if sizes[0] < sizes[1] and _is_cut(regions[index]):
+                ratio = 1.0  # more of it may lie outside the frame
             if ratio <= _MAX_SIZE_RATIO:
                 apart = float(np.linalg.norm(regions[index].center_xy_px - tracks[k].place_xy_px)) / max(sizes)
                 costs[row, column] = apart + _RESIZING * float(np.log(ratio))

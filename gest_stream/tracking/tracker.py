@@ -399,5 +399,4 @@ class TrackerCore:
 
 
 def _observed(track: LiveTrack, prompt: Prompt | None) -> Observation:
-    region = track.region.mask if track.region is not None and prompt is not None else None
-    return Observation(track.id, track.landmarks, prompt, region)
+    return Observation(track.id, track.landmarks, prompt, track.region.mask if track.region is not None else None)

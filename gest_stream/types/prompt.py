@@ -86,8 +86,8 @@ class Observation:
         object_id: The track's id; stable over the stream, never reused.
         landmarks: The hand's landmarks on this frame, None where they were not found.
         prompt: Where the segmenter should start (again); None on steady frames.
-        region: What the redetector saw of the hand on this frame, where `prompt` was made from that; for segmenters
-            that start from a mask rather than from points.
+        region: What the redetector saw of the hand on this frame, None where it did not look; for segmenters that
+            start from a mask rather than from points. Where it is no more than a confirmation there is no prompt.
     """
 
     object_id: int

@@ -112,6 +112,16 @@ def test_the_segmenter_is_prompted_from_the_region_on_the_frame_of_the_event() -
     assert observation.prompt is not None and observation.prompt.mode is PromptMode.RESET
     assert observation.region is not None
     assert abs(observation.prompt.points_xy_px[0, 0] - 400) < 40
+    confirmed = [seq for seq, (one,) in enumerate(segmenter.observations) if one.region and not one.prompt]
+    assert confirmed == []
+
+
+def test_a_hand_that_is_confirmed_keeps_its_mask_and_the_segmenter_is_shown_what_was_seen() -> None:
+    segmenter = ForgettingSegmenter(lambda seq, object_id: True)
+    redetector = seen_by_redetector(lambda seq: [hand(300)])
+    run(lambda seq: [], redetector, 40, segmenter)
+    told = [seq for seq, seen in enumerate(segmenter.observations) if any(one.region is not None for one in seen)]
+    assert told == redetector.asked
 
 
 def test_nothing_is_asked_while_landmarks_show_the_hands() -> None:
@@ -137,7 +147,7 @@ def test_where_the_detector_never_finds_a_hand_the_redetector_opens_a_track_and_
     assert all(result.tracks[0].mask is not None for result in results)
     assert prompted(segmenter, 1) == [0]
     gaps = [b - a for a, b in zip(redetector.asked, redetector.asked[1:], strict=False)]
-    assert min(gaps) >= 15
+    assert gaps[:4] == [3, 6, 12, 15] and set(gaps[4:]) == {15}
 
 
 def test_a_hand_that_was_seen_once_and_never_again_is_given_up() -> None:

@@ -56,9 +56,21 @@ def test_a_region_of_quite_another_size_is_no_returning_hand() -> None:
     assert recognised(tracks, hand(320, size_px=60)).returned == {0: 0}
 
 
+def test_a_hand_that_comes_in_over_the_edge_may_be_small_at_first() -> None:
+    tracks = [tracked(1, hand(300, size_px=150), seen=False, masked=False)]
+    assert recognised(tracks, hand(300, 180, size_px=25)).returned == {}
+    assert recognised(tracks, hand(300, 350, size_px=25)).returned == {0: 0}
+
+
 def test_regions_without_a_track_are_unknown() -> None:
     assert recognised([], hand(100), hand(400, size_px=120)).unknown == (0, 1)
     assert recognised([tracked(1, hand(100), seen=True, masked=True)]) == Recognition({}, {}, ())
+
+
+def test_a_small_region_beside_a_large_one_is_a_part_of_that_hand() -> None:
+    assert recognised([], hand(300, size_px=120), hand(390, size_px=40)).unknown == (0,)
+    assert recognised([], hand(300, size_px=120), hand(600, size_px=40)).unknown == (0, 1)
+    assert recognised([], hand(300, size_px=120), hand(420, size_px=90)).unknown == (0, 1)
 
 
 def test_a_lost_hands_place_and_size_are_those_of_its_last_mask() -> None:
