@@ -1,0 +1,137 @@
+"""Fine-tunes SAM 2.1 on clips with masks; `train_sam2` is `gest-stream train sam2`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+from gest_stream.config import Precision
+from gest_stream.errors import ConfigError, DeviceError, WeightsError
+from gest_stream.models.registry import sam2_weights_name
+from gest_stream.models.sam2_device import Compute
+from gest_stream.models.sam2_weights import build_modules, load_checkpoint
+from gest_stream.models.store import ModelStore
+from gest_stream.sinks.output_path import check_output_file
+from gest_stream.training.progress import OnProgress, TrainingResult
+from gest_stream.training.sam2_config import Sam2Training
+from gest_stream.training.sam2_data import prepare_clips
+from gest_stream.training.sam2_loop import TrainingLoop
+from gest_stream.training.sam2_state import Sam2State, curve_settings, read_sam2_state
+from gest_stream.training.state import check_same_settings, state_path
+
+if TYPE_CHECKING:
+    from sam2.modeling.sam2_base import SAM2Base
+
+
+def train_sam2(
+    config: Sam2Training,
+    on_progress: OnProgress | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> TrainingResult:
+    """Fine-tune, measure and keep the best weights.
+
+    Args:
+        config: Settings.
+        on_progress: Is told after every step and clip.
+        should_stop: Is asked after every step; True writes the state and ends the training, which can go on later.
+
+    Returns:
+        What was written and how it went.
+
+    Raises:
+        ConfigError: Settings contradict each other, or the training that is to go on.
+        InvalidInputError: A set has no clips, no masks, or is damaged.
+        SourceError: A video cannot be read, or a rendering process ended early.
+        WeightsError: The weights to start from are absent, damaged or of another size.
+        DeviceError: The device is absent or out of memory.
+        ModelError: The loss is no number any more.
+        SinkError: An output cannot be written.
+        MissingDependencyError: The package sam2 is not installed.
+    """
+    tell: OnProgress = on_progress or (lambda progress: None)
+    stored = _stored_state(config)
+    compute = training_compute(config)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    devices = [compute.device] if compute.is_cuda else []
+    with out_of_memory_is_an_error(config, compute), torch.random.fork_rng(devices=devices):
+        torch.manual_seed(config.seed)  # the trunk of an unlike shape is drawn before weights come
+        model = _start(config, stored)
+        clips = prepare_clips(config, tell)
+        settings = curve_settings(config, clips.fingerprint())
+        if stored is not None:
+            check_same_settings(state_path(config.out), stored.settings, settings)
+        state = stored if stored is not None else Sam2State(settings)
+        loop = TrainingLoop(config, model, clips, state, compute, tell)
+        return loop.run(should_stop or (lambda: False))
+
+
+def training_compute(config: Sam2Training) -> Compute:
+    """Where the training computes and in what; bfloat16 by itself only on CUDA, where it was trained in.
+
+    Raises:
+        DeviceError: The device is not there.
+    """
+    device = Compute.choose(config.device, Precision.FLOAT32).device
+    if config.precision is Precision.AUTO:
+        precision = Precision.AUTO if device.type == "cuda" else Precision.FLOAT32
+    else:
+        precision = config.precision
+    return Compute.choose(str(device), precision)
+
+
+def _stored_state(config: Sam2Training) -> Sam2State | None:
+    """The state to go on from; None for a new training."""
+    check_output_file(config.out, str(config.init) if config.init is not None else "")
+    path = state_path(config.out)
+    if config.resume:
+        state = read_sam2_state(path)
+        state.finished = False
+        return state
+    if path.exists() and not config.overwrite and not read_sam2_state(path).finished:
+        raise ConfigError(
+            f"{path}: an unfinished training of {config.out.name} lies there; go on with --resume, give it up with "
+            "--overwrite, or choose another --out"
+        )
+    return None
+
+
+def _start(config: Sam2Training, stored: Sam2State | None) -> SAM2Base:
+    """The model on the CPU, with the weights that the training starts or goes on from."""
+    model: SAM2Base = build_modules(config.size, config.image_size, config.overrides)
+    if stored is not None:
+        try:
+            model.load_state_dict(stored.model)
+        except RuntimeError as exc:
+            why = str(exc).splitlines()[0]
+            raise WeightsError(
+                f"{state_path(config.out)}: does not fit sam2.1 {config.size} ({why}); go on with the --size that it "
+                "was begun with, or start anew with --overwrite"
+            ) from exc
+        return model
+    init = config.init if config.init is not None else ModelStore().fetch(sam2_weights_name(config.size))
+    load_checkpoint(model, init, f"sam2.1 {config.size}")
+    return model
+
+
+@contextmanager
+def out_of_memory_is_an_error(config: Sam2Training, compute: Compute) -> Iterator[None]:
+    """Say what helps where memory is short, on a GPU or, where torch tells by its text alone, on the CPU.
+
+    Raises:
+        DeviceError: It was short.
+    """
+    try:
+        yield
+    except RuntimeError as exc:
+        if not isinstance(exc, torch.OutOfMemoryError) and "can't allocate memory" not in str(exc):
+            raise
+        frames = f"fewer --frames (now {config.frames})"
+        others = " or leave --unfreeze-encoder out" if config.unfreeze_encoder else ""
+        raise DeviceError(
+            f"{compute.device}: out of memory while training sam2 {config.size} at {config.image_size} pixels; use "
+            f"{frames}, a smaller --image-size{', a smaller --batch' if config.batch > 1 else ''}{others}"
+        ) from exc
