@@ -13,6 +13,7 @@ from rich.console import Console
 
 from gest_stream.cli.choices import choice_names, choice_parser
 from gest_stream.cli.exit_codes import EPILOG, ExitCode
+from gest_stream.cli.train_sam2 import sam2
 from gest_stream.config import DinoBackbone, nearest_name
 from gest_stream.errors import ConfigError
 from gest_stream.training.config import CLASSES, DataKind, DataSource, DecoderTraining, Grey, RenderConfig
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from gest_stream.training.progress import Measurement, TrainingResult
 
 train_app = typer.Typer(no_args_is_help=True, help="Train networks on pictures of your own, and on rendered hands.")
+train_app.command("sam2", epilog=EPILOG)(sam2)
 
 _DATA = "Data"
 _NETWORK = "Network"
@@ -105,6 +107,9 @@ def decoder(
     val_share: Annotated[
         float, typer.Option(help="Share of the data that is kept back to measure with.", rich_help_panel=_DATA)
     ] = 0.1,
+    val_limit: Annotated[
+        int, typer.Option(help="Pictures that are measured, evenly spaced; 0: all.", rich_help_panel=_DATA)
+    ] = 256,
     grey: Annotated[
         Grey | None,
         typer.Option(
@@ -165,7 +170,9 @@ def decoder(
         float | None,
         typer.Option(help="Passes over the data at most; 20 where nothing is said.", rich_help_panel=_LENGTH),
     ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Minutes at most.", rich_help_panel=_LENGTH)] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Minutes at most, and the last measurement.", rich_help_panel=_LENGTH)
+    ] = None,
     patience: Annotated[
         int,
         typer.Option(help="End after so many measurements without a better one; 0: never.", rich_help_panel=_LENGTH),
@@ -197,6 +204,7 @@ def decoder(
         out=out,
         val=_sources(val, grey, images),
         val_share=val_share,
+        val_limit=val_limit,
         backbone=backbone,
         backbone_weights=backbone_weights,
         init=init,

@@ -154,7 +154,7 @@ class DecoderTraining:
         freeze_backbone: Train the decoder only. The backbone nano is always trained.
         steps: Batches at most.
         epochs: Passes over the data at most.
-        minutes: Time at most, without what comes before the first step.
+        minutes: Time at most, without what comes before the first step and the last measurement.
         batch: Pictures a step.
         rate: Learning rate of the decoder at its peak.
         backbone_rate: Learning rate of the encoder; None is a fiftieth of `rate`, and `rate` itself for nano.
@@ -180,7 +180,7 @@ class DecoderTraining:
     out: Path = Path("redetector.pt")
     val: tuple[DataSource, ...] = ()
     val_share: float = 0.1
-    val_limit: int = 512
+    val_limit: int = 256
     backbone: DinoBackbone | None = None
     backbone_weights: Path | None = None
     init: Path | None = None

@@ -17,6 +17,9 @@ FOREARM: Final = 2
 IGNORE: Final = 255
 """Nothing is known of the pixel."""
 
+_PALETTE_COLOUR_TYPE: Final = 3
+"""In byte 25 of a PNG (PNG specification, 11.2.1)."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledImage:
@@ -85,14 +88,17 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
-    """A grey or palette-free PNG mask as it is stored, (H, W) uint8.
+    """A mask as it is stored, (H, W) uint8: grey values, or the numbers of a palette's colours.
 
     Raises:
         InvalidInputError: It cannot be read, has colour, or more than 8 bits.
     """
     import cv2
 
-    mask = cv2.imdecode(_bytes_of(path), cv2.IMREAD_UNCHANGED)
+    content = _bytes_of(path)
+    if _has_palette(content):
+        return _palette_numbers(path)
+    mask = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
     if mask is None:
         raise InvalidInputError(f"{path}: is not a mask that can be decoded; replace or remove it")
     if mask.ndim == 3:
@@ -106,6 +112,21 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     if mask.dtype != np.uint8:
         raise InvalidInputError(f"{path}: has {mask.dtype} pixels; save the mask with 8 bits")
     return np.ascontiguousarray(mask)
+
+
+def _has_palette(content: NDArray[np.uint8]) -> bool:
+    """Whether the bytes of a PNG say that its pixels are numbers of colours."""
+    return len(content) > 25 and bool(content[25] == _PALETTE_COLOUR_TYPE) and content[:4].tobytes() == b"\x89PNG"
+
+
+def _palette_numbers(path: Path) -> NDArray[np.uint8]:
+    from PIL import Image  # OpenCV turns the numbers into their colours
+
+    try:
+        with Image.open(path) as picture:
+            return np.array(picture, np.uint8)
+    except Exception as exc:  # Pillow meets damage with SyntaxError, OSError, ValueError, …
+        raise InvalidInputError(f"{path}: is not a mask that can be decoded; replace or remove it") from exc
 
 
 def _bytes_of(path: Path) -> NDArray[np.uint8]:

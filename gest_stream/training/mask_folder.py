@@ -31,7 +31,8 @@ _WHITE: Final = 255
 class MaskFolder:
     """Pictures under images/ and PNG masks under masks/, paired by their paths without suffix.
 
-    A mask is painted (255 hand, 128 forearm or not known, 0 background) or holds class numbers (1 hand, 2 forearm).
+    A mask is painted (255 hand, 128 forearm or not known, 0 background) or holds class numbers (1 hand, 2 forearm), in
+    grey or as a palette's.
     Pictures without a mask are left out and counted in the log. Pictures in a folder of their own inside images/ are
     taken for one video.
 

@@ -142,6 +142,6 @@ def check_same_settings(path: Path, stored: Mapping[str, Any], wanted: Mapping[s
         for name in changed
     ]
     raise ConfigError(
-        f"{path}: was begun with other settings: {'; '.join(shown)}; go on with the same, or start from its "
-        f"checkpoint: --init {path.name.removesuffix('.train.pt')}.pt --out ANOTHER.pt"
+        f"{path}: was begun with other settings: {'; '.join(shown)}; go on with the same, give it up with --overwrite, "
+        "or train on what it reached: --init CHECKPOINT --out ANOTHER.pt"
     )

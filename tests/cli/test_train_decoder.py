@@ -150,7 +150,21 @@ def test_ctrl_c_before_the_first_step_ends_at_once() -> None:
 
 
 def test_options_reach_the_settings(pictures: Path, tmp_path: Path) -> None:
-    others = ("--classes", "hand", "--rate", 0.01, "--seed", 5, "--no-amp", "--patience", 3, "--frames", 8)
+    others = (
+        "--classes",
+        "hand",
+        "--rate",
+        0.01,
+        "--seed",
+        5,
+        "--no-amp",
+        "--patience",
+        3,
+        "--frames",
+        8,
+        "--val-limit",
+        9,
+    )
     result = run_small(
         pictures, tmp_path / "net.pt", "--steps", 1, *others, "--coco-hand", "palm", "--coco-hand", "fist"
     )
@@ -158,7 +172,9 @@ def test_options_reach_the_settings(pictures: Path, tmp_path: Path) -> None:
     settings = json.loads((tmp_path / "net.json").read_text())["settings"]
     assert settings["rate"] == 0.01 and settings["seed"] == 5 == settings["render"]["seed"]
     assert settings["classes"] == ["hand"] and settings["patience"] == 3 and settings["amp"] is False
-    assert settings["render"]["frames"] == 8 and settings["coco_hand"] == ["palm", "fist"]
+    assert (
+        settings["render"]["frames"] == 8 and settings["val_limit"] == 9 and settings["coco_hand"] == ["palm", "fist"]
+    )
     assert settings["data"][0]["grey"] == "forearm" and settings["freeze_backbone"] is True
     assert load_net(tmp_path / "net.pt").spec.classes == ("hand",)
 

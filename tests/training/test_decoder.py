@@ -200,7 +200,7 @@ def test_a_training_may_be_made_longer(pictures: DecoderTraining) -> None:
 def test_going_on_with_other_settings_is_refused_with_both(pictures: DecoderTraining) -> None:
     train_decoder(pictures, should_stop=after(2))
     again = replace(pictures, resume=True)
-    with pytest.raises(ConfigError, match=r"batch was 2 and is 3; rate was 0\.001 and is 0\.01; .* --init net\.pt"):
+    with pytest.raises(ConfigError, match=r"batch was 2 and is 3; rate was 0\.001 and is 0\.01; .* --init CHECKPOINT"):
         train_decoder(replace(again, batch=3, rate=0.01))
     with pytest.raises(ConfigError, match="begun with other settings: the pictures"):
         train_decoder(replace(again, val_share=0.6))

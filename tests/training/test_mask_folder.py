@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from gest_stream.errors import InvalidInputError
 from gest_stream.training.config import Grey
@@ -44,6 +45,23 @@ def test_class_numbers_are_taken_as_they_are(folder: Path) -> None:
     mask = np.zeros((48, 64))
     mask[3:9, 4:20], mask[9:30, 5:10] = 1, 2
     assert np.array_equal(replaced_mask(folder, mask).load(0).labels, mask)
+
+
+def test_the_numbers_of_a_palette_are_taken_and_not_its_colours(folder: Path) -> None:
+    numbers = np.zeros((48, 64), np.uint8)
+    numbers[3:9, 4:20], numbers[9:30, 5:10] = 1, 2
+    picture = Image.fromarray(numbers, mode="P")
+    picture.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+    picture.save(folder / "masks" / "picture0.png")
+    assert np.array_equal(MaskFolder(folder).load(0).labels, numbers)
+
+
+def test_a_damaged_mask_with_a_palette_is_named(folder: Path) -> None:
+    path = folder / "masks" / "picture0.png"
+    Image.fromarray(np.zeros((48, 64), np.uint8), mode="P").save(path)
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(InvalidInputError, match=r"picture0\.png: is not a mask that can be decoded"):
+        MaskFolder(folder).load(0)
 
 
 def test_a_mask_without_a_hand_is_all_background(folder: Path) -> None:
