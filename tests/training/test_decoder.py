@@ -298,6 +298,22 @@ def test_a_frozen_encoder_stays_and_a_trained_one_moves(pictures: DecoderTrainin
     assert moved[True, "decoder"] > 10 * moved[False, "encoder"]
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_mixed_precision_learns_alike_and_goes_on_after_a_break(
+    pictures: DecoderTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    """On the CPU; a GPU chooses its dtype itself."""
+    exact = train_decoder(pictures).losses
+    monkeypatch.setattr(decoder, "_amp_dtype", lambda device: dtype)
+    config = replace(pictures, out=tmp_path / "mixed.pt")
+    mixed = train_decoder(config)
+    assert mixed.losses != exact and mixed.losses == pytest.approx(exact, abs=0.03)
+    assert train_decoder(replace(config, amp=False, out=tmp_path / "off.pt")).losses == exact
+    broken_off = replace(config, out=tmp_path / "again.pt")
+    train_decoder(broken_off, should_stop=after(2))
+    assert train_decoder(replace(broken_off, resume=True)).losses == mixed.losses
+
+
 def test_no_memory_in_the_first_step_is_told_with_the_remedy(
     pictures: DecoderTraining, monkeypatch: pytest.MonkeyPatch
 ) -> None:
