@@ -20,7 +20,7 @@ from gest_stream.sinks.output_path import check_output_file, explain_os_error
 from gest_stream.training.batches import Batch, batches
 from gest_stream.training.config import DecoderTraining
 from gest_stream.training.data import TrainingData, loading_threads, prepare_data
-from gest_stream.training.history import history_path, write_history
+from gest_stream.training.history import check_history_place, history_path, write_history
 from gest_stream.training.measure import measure
 from gest_stream.training.network import check_spec, make_net
 from gest_stream.training.progress import (
@@ -85,6 +85,7 @@ def train_decoder(
 def _stored_state(config: DecoderTraining) -> TrainingState | None:
     """The state to go on from; None for a new training."""
     check_output_file(config.out, str(config.init) if config.init is not None else "")
+    check_history_place(config.out)
     path = state_path(config.out)
     if config.resume:
         state = read_state_file(path)

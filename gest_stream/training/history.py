@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from gest_stream.errors import SinkError
 from gest_stream.training.config import DecoderTraining
 from gest_stream.training.state import TrainingState
 
@@ -19,6 +20,25 @@ _PACKAGES = ("gest-stream", "torch", "timm", "numpy", "opencv-contrib-python")
 def history_path(out: Path) -> Path:
     """Where the history of the training of `out` lies."""
     return out.with_suffix(".json")
+
+
+def check_history_place(out: Path) -> None:
+    """Refuse to write a history over a file that is none, such as a COCO file of the same name.
+
+    Raises:
+        SinkError: It is another file.
+    """
+    path = history_path(out)
+    if not path.exists():
+        return
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        content = None
+    if not isinstance(content, dict) or not {"losses", "measurements"} <= content.keys():
+        raise SinkError(
+            f"{path}: the history of the training would be written there, and it is another file; choose another --out"
+        )
 
 
 def write_history(config: DecoderTraining, state: TrainingState) -> None:

@@ -368,6 +368,15 @@ def test_an_output_folder_that_is_not_there_is_told_first(pictures: DecoderTrain
     assert not told
 
 
+@pytest.mark.parametrize("content", ['{"images": [], "annotations": []}', "no JSON"])
+def test_a_history_is_not_written_over_another_file(pictures: DecoderTraining, content: str) -> None:
+    other = pictures.out.with_suffix(".json")
+    other.write_text(content)
+    with pytest.raises(SinkError, match=r"net\.json: the history .* it is another file; choose another --out"):
+        train_decoder(pictures)
+    assert other.read_text() == content
+
+
 def test_the_checkpoint_that_is_trained_on_is_not_overwritten(pictures: DecoderTraining) -> None:
     train_decoder(pictures)
     with pytest.raises(SinkError, match="this is the input; give the output another name"):

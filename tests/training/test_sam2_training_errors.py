@@ -12,12 +12,14 @@ import torch
 
 from gest_stream.config import Sam2Size
 from gest_stream.errors import ConfigError, DeviceError, InvalidInputError, SinkError, WeightsError
+from gest_stream.synthetic import ClipConfig, render_clip
 from gest_stream.training import sam2_loop
 from gest_stream.training.progress import Stage, TrainingProgress
 from gest_stream.training.sam2 import train_sam2
 from gest_stream.training.sam2_config import ClipData, ClipKind, Sam2Part, Sam2Training, parse_parts
-from gest_stream.training.sam2_data import prepare_clips, split_clips
+from gest_stream.training.sam2_data import batch_of_step, prepare_clips, split_clips
 from gest_stream.training.sam2_folder import open_folder
+from gest_stream.training.sam2_rendering import clip_path, square_clip
 from tests.training.sam2_scene import disc_ids, training, write_clip, write_palette, write_start
 
 
@@ -184,3 +186,20 @@ def test_other_clips_can_be_measured_with_and_limited(tmp_path: Path) -> None:
     assert (len(found.learnt), [clip.name for clip in found.kept]) == (2, ["clip0", "clip1", "clip3"])
     assert {one.stage for one in told} == {Stage.READING} and told[-1].done == told[-1].total == 5
     assert found.fingerprint() != prepare_clips(Sam2Training(data=data["measure"], image_size=64), print).fingerprint()
+
+
+def test_rendered_clips_and_a_folder_are_learnt_from_together(tmp_path: Path) -> None:
+    clip = square_clip(list(render_clip(ClipConfig(size=(160, 120), frames=2, seed=7, noise=0.0))), 64)
+    kept = tmp_path / "kept" / "sam2-clips-64x8"
+    kept.mkdir(parents=True)
+    for index in range(2):
+        clip.save(clip_path(kept, index))
+    write_clip(tmp_path / "discs", frames=2)
+    data = (ClipData(ClipKind.SYNTHETIC, tmp_path / "kept"), ClipData(ClipKind.CLIPS, tmp_path / "discs"))
+    config = Sam2Training(data=data, rendered=2, image_size=64, frames=2, batch=4, corrected=0.0)
+    found = prepare_clips(config, lambda told: None)
+    assert len(found.learnt) + len(found.kept) == 3 and len(found.kept) == 1
+    clips = (*found.learnt, *found.kept)
+    sizes = {len(batch_of_step(clips, config, step).clip_of) for step in range(6)}
+    again = batch_of_step(clips, config, 5), batch_of_step(clips, config, 5)
+    assert max(sizes) >= 5 and torch.equal(again[0].images, again[1].images)
