@@ -70,7 +70,8 @@ def wanted(
         shown |= with_landmarks or masked
         if with_landmarks:
             # told apart from the first disagreement, which the landmarks themselves may settle
-            if memory.disagreed_frames > loss.reprompt_after_frames and not memory.corrected:
+            lasting = memory.disagreed_frames > loss.reprompt_after_frames
+            if lasting and 2 * memory.frames_since_prompt >= loss.reprompt_interval_frames and not memory.corrected:
                 wants.add((AskReason.DISAGREEMENT, track_id))
         elif memory.of_user:
             continue  # it may be anything; only a hand can be looked for
@@ -101,10 +102,10 @@ def on_frame(
         config: Interval and back-off.
 
     Returns:
-        The memory with the question taken as put, and whether it is. Something new to ask about, or nothing, ends
-        the back-off.
+        The memory with the question taken as put, and whether it is. A new loss ends the back-off; that there is
+        no hand at all does not, however often one is found for a moment.
     """
-    fresh = not wants or bool(wants - memory.wants)
+    fresh = any(reason is not AskReason.NONE for reason, _ in wants - memory.wants)
     memory = replace(waited(memory, steps), wants=wants)
     if fresh:
         memory = replace(memory, interval=0.0, unhelpful=0)

@@ -95,6 +95,11 @@ class LiveTrack:
         return self.memory.state
 
     @property
+    def is_object(self) -> bool:
+        """A user started it, and landmarks have never said that it is a hand."""
+        return self.memory.of_user and self.memory.seen_frames == 0
+
+    @property
     def place_xy_px(self) -> NDArray[np.float32]:
         """(2,) middle of where it was last seen."""
         return np.asarray(self._motion.last_px.mean(axis=0), np.float32)
@@ -166,6 +171,8 @@ class LiveTrack:
             self._motion.move_to(region.center_xy_px)
             if prompted:
                 self._area_px = region.mask.area_px
+        if prompted and by is ReinitialisedBy.USER:
+            self._area_px = 0  # the user says how large it is
 
     def prompted(self) -> None:
         """The segmenter is told where the hand is on this frame."""
@@ -181,7 +188,8 @@ class LiveTrack:
             evidence = MaskEvidence(mask.score, ratio, self._agreement(mask))
         self.memory, trusted = on_mask(self.memory, evidence, self._config.loss)
         self.mask = mask if trusted else None
-        if self.landmarks is not None or self.memory.of_user or (trusted and self.region is not None):
+        fresh = self.landmarks is not None or self.region is not None or self._area_px == 0
+        if self.memory.of_user or (trusted and fresh):
             self._area_px = area or self._area_px
         if self.landmarks is None and self.mask is not None and self.memory.sights > 0:
             self._motion.move_to(mask_center_px(self.mask))

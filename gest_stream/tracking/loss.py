@@ -181,7 +181,9 @@ def on_mask(memory: LossMemory, evidence: MaskEvidence | None, config: LossConfi
     if memory.missed_frames == 0:
         agreement = 0.0 if evidence is None else evidence.agreement
         disagree = agreement is not None and agreement < config.min_agreement
-        return replace(memory, disagreed_frames=memory.disagreed_frames + 1 if disagree else 0), evidence is not None
+        frames = memory.disagreed_frames + 1 if disagree else 0
+        corrected = memory.corrected and evidence is not None  # there is nothing left of a correction without a mask
+        return replace(memory, disagreed_frames=frames, corrected=corrected), evidence is not None
     trusted = evidence is not None and _holds(evidence, config)
     if memory.of_user and trusted:
         state = TrackState.TRACKED if memory.state is TrackState.LOST else memory.state

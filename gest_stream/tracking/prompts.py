@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from gest_stream.config import PromptConfig, RegionConfig
+from gest_stream.errors import InvalidInputError
 from gest_stream.tracking.motion import palm_center_px
 from gest_stream.tracking.regions import HandRegion
 from gest_stream.types import HandLandmarks, HandMask, Prompt, PromptMode
@@ -89,6 +90,33 @@ def prompt_from_region(
     points = np.concatenate([region.inner_xy_px, negative]).astype(np.float32)
     labels = np.repeat(np.array([1, 0], np.int32), [len(region.inner_xy_px), len(negative)])
     return Prompt(points, labels, region.mask.box_xyxy_px if config.box else None, mode)
+
+
+def prompt_from_clicks(
+    points_xy_px: ArrayLike, labels: ArrayLike | None, box_xyxy_px: Sequence[float] | None
+) -> Prompt:
+    """What a user gives, checked.
+
+    Args:
+        points_xy_px: (N, 2) pixels.
+        labels: (N,) 1 or 0; all 1 where None.
+        box_xyxy_px: Four pixels, or None.
+
+    Raises:
+        InvalidInputError: They are of another shape, or no numbers.
+    """
+    try:
+        points = np.asarray(points_xy_px, np.float32).reshape(-1, 2)
+        signs = np.ones(len(points), np.float32) if labels is None else np.asarray(labels, np.float32).reshape(-1)
+        box = None if box_xyxy_px is None else np.asarray(box_xyxy_px, np.float64).reshape(4).tolist()
+    except (ValueError, TypeError) as exc:
+        raise InvalidInputError(
+            f"prompt: expected points (N, 2), labels (N,) and a box of 4 numbers, got {points_xy_px!r}, {labels!r} and "
+            f"{box_xyxy_px!r}"
+        ) from exc
+    if not np.isin(signs, (0, 1)).all():
+        raise InvalidInputError(f"prompt labels: expected 0 or 1, got {signs.tolist()}")
+    return Prompt(points, signs.astype(np.int32), None if box is None else (box[0], box[1], box[2], box[3]))
 
 
 def _on_mask(points: NDArray[np.float32], mask: HandMask) -> NDArray[np.bool_]:

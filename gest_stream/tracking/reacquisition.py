@@ -10,7 +10,7 @@ from gest_stream.config import RedetectionMode, TrackerConfig
 from gest_stream.tracking.asking import AskMemory, AskReason, on_answer, on_frame, waited, wanted
 from gest_stream.tracking.live_track import LiveTrack
 from gest_stream.tracking.prompts import prompt_from_region
-from gest_stream.tracking.recognition import Recognition, recognise
+from gest_stream.tracking.recognition import Recognition, covered_by, recognise
 from gest_stream.tracking.redetection import Answer, Redetection
 from gest_stream.tracking.regions import HandRegion
 from gest_stream.types import Frame, Prompt
@@ -105,7 +105,7 @@ class Reacquisition:
         landmarks = any(track.landmarks is not None for track in tracks)
         open_them = self._config.redetection.open_tracks and not landmarks
         new = tuple(answer.regions[index] for index in seen.unknown) if open_them else ()
-        self._memory = on_answer(self._memory, helped or bool(prompts) or bool(new), self._config.redetection)
+        self._memory = on_answer(self._memory, helped or bool(seen.returned), self._config.redetection)
         return Found(prompts, new, answer.took_ms)
 
     def _confirm(
@@ -121,12 +121,22 @@ class Reacquisition:
         best = {k: index for index, k in reversed(seen.known.items())}  # the largest of several on one hand
         for k, index in best.items():
             track, region = tracks[k], self._regions[index]
+            together = covered_by(region, tracks)
+            if track.is_object:
+                continue
+            if len(together) > 1:
+                for one in together:
+                    if one.landmarks is None:
+                        one.spot(self._answer.by, self._answer.asked_seq, region.score, None, prompted=False)
+                        helped = True
+                continue
             astray = track.last_mask is None or track.last_mask.iou(region.mask) < _SAME_MASK_IOU
             if track.landmarks is None:
-                if astray:
+                if astray and not track.memory.corrected:
                     prompts[track.id] = self._prompt(track, region)
                 else:
-                    track.spot(self._answer.by, self._answer.asked_seq, region.score, region, prompted=False)
+                    told = None if track.memory.corrected else region
+                    track.spot(self._answer.by, self._answer.asked_seq, region.score, told, prompted=False)
                 helped = True
             elif astray and (AskReason.DISAGREEMENT, track.id) in wants:
                 prompts[track.id] = self._prompt(track, region)

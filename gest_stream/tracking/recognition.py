@@ -16,6 +16,7 @@ from gest_stream.types import TrackState
 _KNOWN_AGREEMENT = 0.3
 _KNOWN_IOU = 0.15
 _MAX_SIZE_RATIO = 3.0
+_MOSTLY = 0.6
 _PART_RATIO = 1.6
 _PART_REACH = 2.0
 _RESIZING = 1.0
@@ -60,12 +61,26 @@ def recognise(regions: Sequence[HandRegion], tracks: Sequence[LiveTrack]) -> Rec
         k
         for k, track in enumerate(tracks)
         if track.landmarks is None
+        and not track.is_object
         and (track.last_mask is None or (track.state is TrackState.LOST and k not in known.values()))
     ]
     free = [index for index in range(len(regions)) if index not in known]
     returned = _nearest(free, missing, regions, tracks)
     unknown = tuple(index for index in free if index not in returned and not _is_part(regions[index], regions))
     return Recognition(known, returned, unknown)
+
+
+def covered_by(region: HandRegion, tracks: Sequence[LiveTrack]) -> list[LiveTrack]:
+    """The hands whose masks lie for the most part in the region; of several it is not one hand's outline."""
+    found = []
+    for track in tracks:
+        if track.last_mask is None or track.is_object:
+            continue
+        own, iou = track.last_mask.area_px, track.last_mask.iou(region.mask)
+        shared = iou * (own + region.mask.area_px) / (1.0 + iou)
+        if shared >= _MOSTLY * max(own, 1):
+            found.append(track)
+    return found
 
 
 def _is_cut(region: HandRegion) -> bool:

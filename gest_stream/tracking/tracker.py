@@ -16,7 +16,6 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from gest_stream.clock import now_ns
@@ -28,7 +27,7 @@ from gest_stream.tracking.agreement import agreement
 from gest_stream.tracking.association import associate
 from gest_stream.tracking.live_track import LiveTrack
 from gest_stream.tracking.motion import frame_steps
-from gest_stream.tracking.prompts import build_prompt
+from gest_stream.tracking.prompts import build_prompt, prompt_from_clicks
 from gest_stream.tracking.reacquisition import Reacquisition
 from gest_stream.tracking.redetection import Redetection
 from gest_stream.tracking.track_log import TrackLog
@@ -182,9 +181,7 @@ class TrackerCore:
         """
         if self._segmenter is None or not self._segmenter.takes_clicks:
             raise InvalidInputError("add_prompt: this segmenter takes no clicks; use the segmenter sam2")
-        points = np.asarray(points_xy_px, np.float32).reshape(-1, 2)
-        signs = np.ones(len(points), np.int32) if labels is None else np.asarray(labels).astype(np.int32)
-        return self._user.add(Prompt(points, signs, box_xyxy_px), track_id, self._size)
+        return self._user.add(prompt_from_clicks(points_xy_px, labels, box_xyxy_px), track_id, self._size)
 
     def remove_track(self, track_id: int) -> None:
         """Drop a hand with the next frame. Safe from any thread; the detector may find it anew.
@@ -241,7 +238,7 @@ class TrackerCore:
         steps = self._source_steps = frame_steps(frame.seq, self._seq)
         self._seq = frame.seq
         # what a user started may be anything: only landmarks that lie in its mask make it a hand
-        objects = [track for track in self._tracks if track.memory.of_user and track.memory.seen_frames == 0]
+        objects = [track for track in self._tracks if track.is_object]
         hands = [track for track in self._tracks if track not in objects]
         live = [*hands, *objects]
         found = associate(detections, [track.candidate(steps) for track in hands], self._config.association)
@@ -379,10 +376,12 @@ class TrackerCore:
     def _meant_by(self, one: UserPrompt, frame: Frame) -> LiveTrack | None:
         """The track that a user points at; None where it is gone meanwhile, or there is no room for a new one."""
         track = next((track for track in self._tracks if track.id == one.track_id), None)
-        if track is not None:
+        moved = one.frame_size != frame.size  # what was pointed at lies elsewhere now
+        if track is not None and not moved:
             return track
-        if not one.starts or not self._make_room():
+        if moved or not one.starts or not self._make_room():
             why = f"no room beside {len(self._tracks)} others" if one.starts else "it is gone"
+            why = "the frame's size changed" if moved else why
             _log.warning("track %d: the user's prompt comes to nothing: %s", one.track_id, why)
             return None
         track = LiveTrack.of_user(one.track_id, one.prompt, frame.size, self._config)

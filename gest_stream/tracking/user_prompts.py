@@ -20,11 +20,13 @@ class UserPrompt:
         track_id: The hand.
         prompt: What was pointed at.
         starts: There is no such track yet.
+        frame_size: (width, height) in pixels of the picture that was pointed at.
     """
 
     track_id: int
     prompt: Prompt
     starts: bool
+    frame_size: tuple[int, int]
 
 
 class UserPrompts:
@@ -39,12 +41,14 @@ class UserPrompts:
         self._lock = threading.Lock()
         self._waiting: list[UserPrompt] = []
         self._removed: list[int] = []
+        self._taken: set[int] = set()
         self._shown: tuple[Track, ...] = ()
 
     def show(self, tracks: tuple[Track, ...]) -> None:
         """What the user sees from now on."""
         with self._lock:
             self._shown = tracks
+            self._taken.clear()
 
     def add(self, prompt: Prompt, track_id: int | None, frame_size: tuple[int, int] | None) -> int:
         """Queue a prompt.
@@ -61,6 +65,8 @@ class UserPrompts:
             InvalidInputError: A point lies outside the picture, there is no such hand, or there is none to take a part
                 from.
         """
+        if frame_size is None:
+            raise InvalidInputError("prompt: there is no picture to point at yet; wait for the first result")
         _check_inside(prompt, frame_size)
         with self._lock:
             starts = False
@@ -70,7 +76,7 @@ class UserPrompts:
                     track_id, starts = self._new_id(), True
             else:
                 self._check_known(track_id)
-            self._waiting.append(UserPrompt(track_id, prompt, starts))
+            self._waiting.append(UserPrompt(track_id, prompt, starts, frame_size))
             return track_id
 
     def remove(self, track_id: int) -> None:
@@ -81,6 +87,7 @@ class UserPrompts:
         """
         with self._lock:
             self._check_known(track_id)
+            self._waiting = [one for one in self._waiting if one.track_id != track_id]
             self._removed.append(track_id)
 
     def take(self) -> tuple[list[UserPrompt], list[int]]:
@@ -88,6 +95,7 @@ class UserPrompts:
         with self._lock:
             waiting, removed = self._waiting, self._removed
             self._waiting, self._removed = [], []
+            self._taken |= {one.track_id for one in waiting}
             return waiting, removed
 
     def put_back(self, prompts: Sequence[UserPrompt]) -> None:
@@ -99,9 +107,10 @@ class UserPrompts:
         """Drop what is queued: the stream was cut."""
         with self._lock:
             self._waiting, self._removed, self._shown = [], [], ()
+            self._taken.clear()
 
     def _check_known(self, track_id: int) -> None:
-        known = {track.id for track in self._shown} | {one.track_id for one in self._waiting}
+        known = {track.id for track in self._shown} | {one.track_id for one in self._waiting} | self._taken
         if track_id not in known:
             names = ", ".join(map(str, sorted(known))) or "none"
             raise InvalidInputError(f"track {track_id}: no such hand is in view; known are {names}")
@@ -115,7 +124,7 @@ class UserPrompts:
         if prompt.points_xy_px.shape[0] == 0:
             return None
         x, y = np.floor(prompt.points_xy_px[0]).astype(int).tolist()
-        hit = [track.id for track in self._shown if track.mask is not None and _covers(track.mask, x, y)]
+        hit = [track.id for track in self._shown if _lies_on(x, y, track)]
         if not hit and prompt.labels[0] == 0:
             raise InvalidInputError(
                 f"prompt at ({x}, {y}): no hand's mask is there that a part could be taken from; "
@@ -124,9 +133,15 @@ class UserPrompts:
         return hit[0] if hit else None
 
 
-def _check_inside(prompt: Prompt, frame_size: tuple[int, int] | None) -> None:
-    if frame_size is None:
-        raise InvalidInputError("prompt: there is no picture to point at yet; wait for the first result")
+def _lies_on(x: int, y: int, track: Track) -> bool:
+    """Whether a pixel lies on the track's mask, or in the box of its landmarks where it has no mask."""
+    if track.mask is not None:
+        return _covers(track.mask, x, y)
+    box = track.box_xyxy_px
+    return box is not None and box[0] <= x <= box[2] and box[1] <= y <= box[3]
+
+
+def _check_inside(prompt: Prompt, frame_size: tuple[int, int]) -> None:
     points = [*prompt.points_xy_px.tolist(), *np.reshape(prompt.box_xyxy_px or (), (-1, 2)).tolist()]
     for x, y in points:
         if not (0 <= x <= frame_size[0] and 0 <= y <= frame_size[1]):

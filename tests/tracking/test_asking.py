@@ -39,9 +39,10 @@ WANT = frozenset({(AskReason.LOST, 1)})
         (replace(LOST, unmasked=False, unseen_frames=10, sights=50), AskReason.VERIFY),
         (replace(LOST, of_user=True), None),
         (replace(LOST, unmasked=False, unseen_frames=10, of_user=True), None),
-        (replace(SEEN, disagreed_frames=2), None),
-        (replace(SEEN, disagreed_frames=3), AskReason.DISAGREEMENT),
-        (replace(SEEN, disagreed_frames=3, corrected=True), None),
+        (replace(SEEN, disagreed_frames=2, frames_since_prompt=8), None),
+        (replace(SEEN, disagreed_frames=3, frames_since_prompt=8), AskReason.DISAGREEMENT),
+        (replace(SEEN, disagreed_frames=3, frames_since_prompt=7), None),
+        (replace(SEEN, disagreed_frames=3, frames_since_prompt=8, corrected=True), None),
     ],
 )
 def test_what_is_asked_about_follows_from_the_hands_memory(memory: LossMemory, reason: AskReason | None) -> None:
@@ -84,8 +85,14 @@ def test_a_new_loss_ends_the_back_off_but_not_the_interval() -> None:
     assert asked_on([WANT] * 18 + [second] * 10) == [0, 4, 8, 16, 20, 24]
 
 
-def test_nothing_to_ask_about_ends_the_back_off() -> None:
+def test_a_hand_that_is_lost_anew_ends_the_back_off() -> None:
     assert asked_on([WANT] * 18 + [frozenset()] * 3 + [WANT] * 10) == [0, 4, 8, 16, 21, 25, 29]
+
+
+def test_where_there_is_no_hand_a_passing_find_does_not_end_the_back_off() -> None:
+    none = frozenset({(AskReason.NONE, 0)})
+    asked = asked_on([none, none, none, frozenset()] * 30)
+    assert all(b - a >= 20 for a, b in zip(asked[5:], asked[6:], strict=False)) and len(asked) > 6
 
 
 def test_dropped_frames_count() -> None:

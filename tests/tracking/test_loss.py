@@ -240,6 +240,12 @@ def test_a_users_correction_is_not_overruled_by_landmarks_until_the_hand_was_los
     assert frames_until_prompted(on_prompt(lost), [0.1] * 30) == 5
 
 
+def test_a_correction_ends_with_its_mask() -> None:
+    corrected = on_prompt(on_sight(replace(TRACKED, frames_since_prompt=100), ReinitialisedBy.USER).memory)
+    assert on_mask(corrected, MaskEvidence(0.9, 1.0, 0.1), CONFIG)[0].corrected
+    assert not on_mask(corrected, None, CONFIG)[0].corrected
+
+
 @pytest.mark.parametrize(("agreement", "trusted"), [(0.25, True), (0.24, False)])
 def test_on_the_frame_of_a_sight_the_mask_must_agree_with_it_whatever_its_score(
     agreement: float, trusted: bool

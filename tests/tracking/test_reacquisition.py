@@ -231,6 +231,67 @@ def test_a_mask_that_does_not_agree_with_the_region_is_not_trusted() -> None:
     assert all(track.mask is None for result in results[12:] for track in result.tracks)
 
 
+def test_a_users_object_is_no_lost_hand_and_what_is_seen_on_it_changes_nothing() -> None:
+    segmenter = ForgettingSegmenter(lambda seq, object_id: object_id == 2 and not 40 <= seq < 46)
+    redetector = seen_by_redetector(lambda seq: [hand(480)] if seq >= 40 else [])
+    redetection = Redetection(redetector, None, CONFIG.redetection.regions)
+    detector = ScriptedDetector(lambda seq: [hand(100)] if seq < 10 else [])
+    with TrackerCore(detector, segmenter, CONFIG, redetection) as core:
+        for seq in range(60):
+            if seq == 5:
+                core.add_prompt([(560, 300)])
+            result = core.step(make_frame(seq, SIZE))
+    tracks = by_id(result)
+    assert tracks[1].mask is not None and tracks[1].mask.iou(hull_mask(hand(480), SIZE)) > 0.8
+    assert tracks[2].mask is not None and tracks[2].mask.box_xyxy_px == pytest.approx((540, 280, 581, 321), abs=1)
+
+
+def test_a_users_correction_is_not_undone_by_the_redetector() -> None:
+    segmenter = ForgettingSegmenter(lambda seq, object_id: True)
+    redetection = Redetection(seen_by_redetector(lambda seq: [hand(300)]), None, CONFIG.redetection.regions)
+    with TrackerCore(ScriptedDetector(lambda seq: []), segmenter, CONFIG, redetection) as core:
+        for seq in range(60):
+            if seq == 20:
+                core.add_prompt([(300, 180)])
+            core.step(make_frame(seq, SIZE))
+    assert prompted(segmenter, 1) == [0, 20]
+
+
+def test_two_hands_that_are_seen_as_one_keep_their_masks() -> None:
+    def apart(seq: int) -> float:
+        return max(0.0, 60.0 - 8.0 * seq)
+
+    def detected(seq: int) -> list[HandLandmarks]:
+        return [hand(280 - apart(seq)), hand(330 + apart(seq), side=LEFT)] if seq < 10 else []
+
+    segmenter = ForgettingSegmenter(lambda seq, object_id: True)
+    results = run(detected, seen_by_redetector(lambda seq: [hand(280), hand(330)]), 100, segmenter)
+    assert [ids(result) for result in results] == [[1, 2]] * 100
+    assert max(prompted(segmenter, 1) + prompted(segmenter, 2)) < 10
+    first, second = (track.mask for track in results[-1].tracks)
+    assert first is not None and second is not None and first.iou(second) < 0.5
+
+
+def test_a_segmenter_that_never_agrees_is_told_at_a_bounded_rate() -> None:
+    class Elsewhere(ScriptedSegmenter):
+        def step(self, encoded: Frame, observations: Sequence[Observation]) -> Mapping[int, HandMask]:
+            return dict.fromkeys(super().step(encoded, observations), hull_mask(hand(500), SIZE))
+
+    segmenter = Elsewhere()
+    run(lambda seq: [hand(100)], seen_by_redetector(lambda seq: [hand(100)]), 300, segmenter)
+    assert len(prompted(segmenter, 1)) <= 300 / 7
+
+
+def test_regions_that_the_segmenter_makes_nothing_of_are_asked_about_ever_more_rarely() -> None:
+    class Mute(ScriptedSegmenter):
+        def step(self, encoded: Frame, observations: Sequence[Observation]) -> Mapping[int, HandMask]:
+            return {}
+
+    redetector = seen_by_redetector(lambda seq: [hand(300)])
+    run(lambda seq: [], redetector, 600, Mute())
+    assert len(redetector.asked) < 40
+
+
 def test_without_a_segmenter_nothing_is_asked() -> None:
     redetector = seen_by_redetector(lambda seq: [hand(300)])
     core = TrackerCore(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -99,6 +100,41 @@ def test_a_prompt_waits_for_a_frame_on_which_the_hand_is_not_prompted_by_its_lan
     assert modes == [(PromptMode.REFINE, [[100, 185]]), (PromptMode.REFINE, [[110, 185]]), None]
 
 
+def test_a_click_that_is_taken_back_before_the_next_frame_leaves_nothing() -> None:
+    stage = Stage()
+    stage.step()
+    stage.core.remove_track(stage.core.add_prompt([(400, 200)]))
+    assert ids(stage.step()) == [] and ids(stage.step()) == []
+
+
+def test_a_new_object_is_known_by_its_id_while_its_first_frame_is_worked_on() -> None:
+    stage = Stage()
+    stage.step()
+    first = stage.core.add_prompt([(400, 200)])
+    stage.segmenter._before_step = lambda seq: given.append(stage.core.add_prompt([(410, 210)], track_id=first))
+    given: list[int] = []
+    stage.step()
+    assert given == [first]
+
+
+def test_a_click_on_a_hand_without_a_mask_is_about_that_hand() -> None:
+    stage = Stage([hand(100)])
+    stage.segmenter.step = lambda encoded, observations: {}  # type: ignore[method-assign]
+    stage.step(4)
+    assert stage.core.add_prompt([(100, 180)]) == 1
+    assert stage.core.add_prompt([(300, 180)]) == 2
+
+
+def test_a_correction_that_changes_the_size_a_lot_is_trusted() -> None:
+    stage = Stage()
+    stage.step()
+    stage.core.add_prompt([(400, 200)])
+    stage.step(3)
+    stage.core.add_prompt([(400, 200), (300, 200), (200, 200), (500, 200), (600, 200)], track_id=1)
+    assert stage.step().tracks[0].mask is not None
+    assert stage.step(30).tracks[0].mask is not None
+
+
 def test_an_object_is_removed_with_the_next_frame() -> None:
     stage = Stage()
     stage.step()
@@ -153,10 +189,13 @@ def test_a_hand_that_appears_near_a_users_object_does_not_become_it() -> None:
         ([(100, 180)], [2], None, "expected 0 or 1"),
         ([(100, 180)], [1, 1], None, "prompt labels"),
         ([], None, None, "at least one point"),
+        ([(1.0, 2.0), (3.0,)], None, None, "expected points"),
+        ([(100, 180)], ["a"], None, "expected points"),
+        ([(100, 180)], [0.6], None, "expected 0 or 1"),
     ],
 )
 def test_a_prompt_that_means_nothing_is_refused_at_once(
-    points: list[tuple[float, float]], labels: list[int] | None, track_id: int | None, message: str
+    points: list[Any], labels: list[Any] | None, track_id: int | None, message: str
 ) -> None:
     stage = Stage([hand(100)])
     stage.step()
