@@ -7,6 +7,8 @@ COMMANDS = (
     ["benchmarks.quality"],
     ["benchmarks.end_to_end"],
     ["benchmarks.sam2_quality"],
+    ["benchmarks.reacquisition", "--json", "benchmarks/results/reacquisition_quick.json"],
+    ["benchmarks.redetector_latency", "--json", "benchmarks/results/redetector_latency_quick.json"],
     ["benchmarks.soak", "--frames", "9000", "--json", "benchmarks/results/soak_quick.json"],
     [
         *("benchmarks.sam2_engine", "--cases", "tiny:256:2:2", "--runners", "batched", "--precisions", "float32"),
