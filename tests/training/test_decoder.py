@@ -303,14 +303,15 @@ def test_mixed_precision_learns_alike_and_goes_on_after_a_break(
     pictures: DecoderTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
 ) -> None:
     """On the CPU; a GPU chooses its dtype itself."""
-    exact = train_decoder(pictures).losses
+    short = replace(pictures, steps=3, val_limit=1)
+    exact = train_decoder(short).losses
     monkeypatch.setattr(decoder, "_amp_dtype", lambda device: dtype)
-    config = replace(pictures, out=tmp_path / "mixed.pt")
+    config = replace(short, out=tmp_path / "mixed.pt")
     mixed = train_decoder(config)
     assert mixed.losses != exact and mixed.losses == pytest.approx(exact, abs=0.03)
     assert train_decoder(replace(config, amp=False, out=tmp_path / "off.pt")).losses == exact
     broken_off = replace(config, out=tmp_path / "again.pt")
-    train_decoder(broken_off, should_stop=after(2))
+    train_decoder(broken_off, should_stop=after(1))
     assert train_decoder(replace(broken_off, resume=True)).losses == mixed.losses
 
 
