@@ -15,6 +15,7 @@ from gest_stream.models.sam2_device import Compute
 from gest_stream.models.sam2_weights import build_modules, load_checkpoint
 from gest_stream.models.store import ModelStore
 from gest_stream.sinks.output_path import check_output_file
+from gest_stream.training.history import check_history_place
 from gest_stream.training.progress import OnProgress, TrainingResult
 from gest_stream.training.sam2_config import Sam2Training
 from gest_stream.training.sam2_data import prepare_clips
@@ -86,6 +87,7 @@ def training_compute(config: Sam2Training) -> Compute:
 def _stored_state(config: Sam2Training) -> Sam2State | None:
     """The state to go on from; None for a new training."""
     check_output_file(config.out, str(config.init) if config.init is not None else "")
+    check_history_place(config.out)
     path = state_path(config.out)
     if config.resume:
         state = read_sam2_state(path)

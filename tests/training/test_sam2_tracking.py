@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +13,13 @@ import torch
 from gest_stream.training.sam2_batch import Batch, SampleRules, draw_batch
 from gest_stream.training.sam2_config import Sam2Part
 from gest_stream.training.sam2_folder import open_folder
-from gest_stream.training.sam2_loss import frame_loss
+from gest_stream.training.sam2_loss import frame_loss, iou
 from gest_stream.training.sam2_parts import training_mode, unfreeze
 from gest_stream.training.sam2_prompting import PromptKind
+from gest_stream.training.sam2_step import train_step
 from gest_stream.training.sam2_tracking import FrameOutput, track_batch
 from tests.models.sam2_nano import nano_modules
-from tests.training.sam2_scene import narrow_modules, write_clip
+from tests.training.sam2_scene import HIDDEN, narrow_modules, write_clip
 
 FRAMES = 3
 
@@ -108,3 +110,21 @@ def test_a_later_frame_teaches_what_was_remembered_of_the_first(discs: dict[Prom
         slope = named[name].grad
         assert slope is not None and float(slope.abs().max()) > 0, name
     assert all(value.grad is None for name, value in named.items() if name.startswith("image_encoder."))
+
+
+def test_scores_and_masks_learn_which_of_two_objects_is_gone(tmp_path: Path) -> None:
+    write_clip(tmp_path, frames=2, first=HIDDEN[0] - 1)
+    (clip,) = open_folder(tmp_path, 64, 0.01, tmp_path)
+    batch = draw_batch([clip], 2, PromptKind.MASK, np.random.default_rng(0), augment=False, rules=SampleRules())
+    assert batch is not None and batch.present.tolist() == [[True, True], [True, False]]
+    model = narrow_modules()
+    unfreeze(model, [Sam2Part.DECODER, Sam2Part.MEMORY])
+    optimizer = torch.optim.AdamW([value for value in model.parameters() if value.requires_grad], lr=3e-3)
+    torch.manual_seed(0)
+    training_mode(model)
+    losses = [train_step(model, optimizer, batch)[0] for _ in range(50)]
+    with torch.no_grad():
+        last = list(track_batch(model.eval(), batch))[1]
+    assert losses[-1] < 0.4 * losses[0]
+    assert float(last.scores[0]) > 0 > float(last.scores[1])
+    assert float(iou(last.chosen[0, 0], batch.masks[1, 0])) > 0.5 and not (last.chosen[1] > 0).any()

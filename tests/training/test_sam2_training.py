@@ -163,12 +163,12 @@ def test_the_history_tells_losses_measurements_settings_and_versions(
 
 
 def test_a_training_that_was_broken_off_goes_on_with_the_same_losses(folder: Path) -> None:
-    config = training(folder, out=folder / "whole.pt", steps=6, val_every=4)
+    config = training(folder, out=folder / "whole.pt", steps=4, val_every=3)
     whole = train_sam2(config)
     broken = replace(config, out=folder / "broken.pt")
     told: list[TrainingProgress] = []
-    first = train_sam2(broken, told.append, lambda: told[-1].done >= 3)
-    assert first.stopped is StopReason.INTERRUPTED and first.steps == 3
+    first = train_sam2(broken, told.append, lambda: told[-1].done >= 2)
+    assert first.stopped is StopReason.INTERRUPTED and first.steps == 2
     assert not list(folder.glob("*.part"))
     second = train_sam2(replace(broken, resume=True))
     assert second.stopped is StopReason.STEPS

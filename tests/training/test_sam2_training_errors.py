@@ -114,6 +114,10 @@ def test_other_errors_of_torch_stay_what_they_are(folder: Path, monkeypatch: pyt
 def test_outputs_that_cannot_be_written_and_states_that_are_none(folder: Path) -> None:
     with pytest.raises(SinkError, match="nowhere: the folder does not exist"):
         train_sam2(training(folder, out=folder / "nowhere" / "tuned.pt"))
+    (folder / "tuned.json").write_text('{"images": []}')
+    with pytest.raises(SinkError, match=r"tuned\.json: the history of the training would be written there"):
+        train_sam2(training(folder))
+    (folder / "tuned.json").unlink()
     with pytest.raises(ConfigError, match=r"tuned\.train\.pt: there is no training to go on with"):
         train_sam2(training(folder, resume=True))
     torch.save({"format": "something else"}, folder / "tuned.train.pt")
