@@ -26,12 +26,12 @@ import torch
 from benchmarks.small_sam2 import build_small_sam2, default_folder, default_weights
 from benchmarks.small_sam2_clips import clip_motion, held_out_path
 from gest_stream.synthetic import PRESETS
+from gest_stream.training.files import write_tensors
 from gest_stream.training.sam2_batch import draw_batch
 from gest_stream.training.sam2_clip import TrainingClip
 from gest_stream.training.sam2_loss import iou
 from gest_stream.training.sam2_prompting import PromptKind, draw_kind
 from gest_stream.training.sam2_rendering import rendered_paths
-from gest_stream.training.sam2_state import save_tensors
 from gest_stream.training.sam2_step import Progress, train_step
 from gest_stream.training.sam2_tracking import track_batch
 from gest_stream.training.schedule import Schedule
@@ -117,8 +117,8 @@ class Training:
             "progress": asdict(self.progress),
             "seed": int(self._rng.integers(2**31)),
         }
-        save_tensors(self._weights, {"model": model})
-        save_tensors(self._state, state)
+        write_tensors(self._weights, {"model": model})
+        write_tensors(self._state, state)
 
     def run(self) -> None:
         """Train until the time is up."""

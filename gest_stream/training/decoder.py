@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import torch
@@ -16,28 +14,22 @@ from gest_stream.config import DinoBackbone, Precision
 from gest_stream.errors import ConfigError, DeviceError, ModelError, SinkError
 from gest_stream.models.dino_decoder import HandNet, normalise, save_net
 from gest_stream.models.sam2_device import Compute
-from gest_stream.sinks.output_path import check_output_file, explain_os_error
+from gest_stream.sinks.output_path import explain_os_error
 from gest_stream.training.batches import Batch, batches
 from gest_stream.training.config import DecoderTraining
 from gest_stream.training.data import TrainingData, loading_threads, prepare_data
-from gest_stream.training.history import check_history_place, history_path, write_history
+from gest_stream.training.files import state_path
 from gest_stream.training.measure import measure
 from gest_stream.training.network import check_spec, make_net
-from gest_stream.training.progress import (
-    Measurement,
-    OnProgress,
-    Stage,
-    StopReason,
-    TrainingProgress,
-    TrainingResult,
-)
+from gest_stream.training.progress import OnProgress, Stage, TrainingProgress, TrainingResult
+from gest_stream.training.run import TrainingRun, memory_is_short, stored_state
 from gest_stream.training.schedule import Schedule
 from gest_stream.training.state import (
     TrainingState,
     check_same_settings,
     curve_settings,
     read_state_file,
-    state_path,
+    write_decoder_history,
     write_state,
 )
 from gest_stream.training.targets import decoder_loss
@@ -84,31 +76,21 @@ def train_decoder(
 
 def _stored_state(config: DecoderTraining) -> TrainingState | None:
     """The state to go on from; None for a new training."""
-    check_output_file(config.out, str(config.init) if config.init is not None else "")
-    check_history_place(config.out)
-    path = state_path(config.out)
-    if config.resume:
-        state = read_state_file(path)
+    state, path = stored_state(config, read_state_file), state_path(config.out)
+    if state is not None:
         check_spec(state.spec, config, str(path))
         if config.input_size not in (0, state.spec.input_size):
             raise ConfigError(f"{path}: was begun with --input-size {state.spec.input_size}, not {config.input_size}")
-        state.finished = False
-        return state
-    if path.exists() and not config.overwrite and not read_state_file(path).finished:
-        raise ConfigError(
-            f"{path}: an unfinished training of {config.out.name} lies there; go on with --resume, give it up with "
-            "--overwrite, or choose another --out"
-        )
-    return None
+    return state
 
 
 @contextmanager
 def _memory_errors(config: DecoderTraining) -> Iterator[None]:
-    """Say what helps where memory is short, on a GPU or, where torch tells by its text alone, on the CPU."""
+    """Say what helps where memory is short."""
     try:
         yield
     except RuntimeError as exc:
-        if not isinstance(exc, torch.OutOfMemoryError) and "can't allocate memory" not in str(exc):
+        if not memory_is_short(exc):
             raise
         raise DeviceError(
             f"device {config.device!r}: out of memory with batches of {config.batch}; use a smaller one, "
@@ -116,8 +98,8 @@ def _memory_errors(config: DecoderTraining) -> Iterator[None]:
         ) from exc
 
 
-class _Training:
-    """The steps, and what is kept of them.
+class _Training(TrainingRun[Batch]):
+    """A training of the decoder.
 
     Args:
         config: Settings.
@@ -137,56 +119,26 @@ class _Training:
         device: torch.device,
         tell: OnProgress,
     ) -> None:
-        self._config, self._data, self._state, self._device, self._tell = config, data, state, device, tell
+        super().__init__(config, state, Schedule.of(config, len(data)), tell)
+        self._config, self._data, self._state, self._device = config, data, state, device
         self._net = net.to(device)
         self._picks = data.kept_back(config.val_limit)
-        self._schedule = Schedule.of(config, len(data))
         trains_backbone = not config.freeze_backbone or net.spec.backbone is DinoBackbone.NANO
         net.train_backbone(trains_backbone)
         self._optimizer = _make_optimizer(net, config, trains_backbone)
         self._dtype = _amp_dtype(device) if config.amp else None
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype is torch.float16)
-        self._saved_step = state.step
         if state.values:
             self._take(state)
         else:
             torch.manual_seed(config.seed)
-        self._began = time.monotonic() - state.elapsed_s
 
-    def run(self, should_stop: Callable[[], bool]) -> TrainingResult:
-        """Step until a limit is met."""
-        state, config = self._state, self._config
-        if config.init is not None and state.step == 0:
-            self._measure()
-        reason = self._limit_met()
-        with closing(batches(self._data, self._net.spec, config, state.step)) as stream:
-            while reason is None:
-                self._step(next(stream))
-                if state.step % config.val_every == 0:
-                    self._measure()
-                reason = StopReason.INTERRUPTED if should_stop() else self._limit_met()
-                if reason is None and state.step - self._saved_step >= config.save_every:
-                    self._save()
-        if reason is not StopReason.INTERRUPTED:
-            if not state.measurements or state.measurements[-1].step != state.step:
-                self._measure()
-            state.finished = True
-        self._save()
-        return self._result(reason)
+    def _batches(self, first: int) -> Generator[Batch, None, None]:
+        return batches(self._data, self._net.spec, self._config, first)
 
-    def _limit_met(self) -> StopReason | None:
-        state, schedule = self._state, self._schedule
-        if self._config.patience and state.since_best >= self._config.patience:
-            return StopReason.PATIENCE
-        if state.step >= schedule.steps:
-            return StopReason.STEPS
-        return StopReason.TIME if state.elapsed_s >= schedule.seconds else None
-
-    def _step(self, batch: Batch) -> None:
-        state = self._state
-        share = self._schedule.rate_share(state.step, state.elapsed_s)
+    def _learn(self, batch: Batch, rate_share: float) -> float:
         for group in self._optimizer.param_groups:
-            group["lr"] = group["peak"] * share
+            group["lr"] = group["peak"] * rate_share
         self._net.train()
         images, shares = batch.images.to(self._device), batch.shares.to(self._device).float() / 255.0
         with torch.autocast(self._device.type, self._dtype, enabled=self._dtype is not None):
@@ -201,54 +153,28 @@ class _Training:
         value = float(loss.detach())
         if not math.isfinite(value):
             raise ModelError(
-                f"step {state.step}: the loss is {value}; start again and learn slower: "
+                f"step {self._state.step}: the loss is {value}; start again and learn slower: "
                 f"--overwrite --rate {self._config.rate / 10:g}"
             )
-        state.step += 1
-        state.losses.append(value)
-        state.elapsed_s = time.monotonic() - self._began
-        self._tell_step(Stage.TRAINING)
+        return value
 
-    def _tell_step(self, stage: Stage, measured: Measurement | None = None) -> None:
-        state, schedule = self._state, self._schedule
-        total = int(schedule.steps) if math.isfinite(schedule.steps) else 0
-        share = schedule.share_done(state.step, state.elapsed_s)
-        loss = state.losses[-1] if state.losses else None
-        self._tell(TrainingProgress(stage, state.step, total, share=share, loss=loss, measured=measured))
-
-    def _measure(self) -> None:
-        """Measure, and keep the network where it is the best so far."""
-        state, config = self._state, self._config
-
+    def _look(self) -> tuple[dict[str, float], float]:
         def tell(done: int) -> None:
             self._tell(TrainingProgress(Stage.MEASURING, done, len(self._picks)))
 
-        threads = loading_threads(config)
-        iou = measure(self._net, self._picks, self._device, config.batch, threads, tell)
-        score = sum(iou.values()) / len(iou) if iou else 0.0
-        before = state.best
-        since = state.measurements[-1].step if state.measurements else 0
-        losses = state.losses[since:]
-        state.elapsed_s = time.monotonic() - self._began
-        found = Measurement(
-            step=state.step,
-            iou=iou,
-            score=score,
-            loss=sum(losses) / len(losses) if losses else None,
-            rate_share=self._schedule.rate_share(max(state.step - 1, 0), state.elapsed_s),
-            elapsed_s=state.elapsed_s,
-            best=before is None or score > before.score,
-        )
-        state.since_best = 0 if found.best else state.since_best + 1
-        if found.best:
-            with _written(config.out):
-                save_net(config.out, self._net)
-        state.measurements.append(found)
-        self._tell_step(Stage.TRAINING, found)
+        threads = loading_threads(self._config)
+        iou = measure(self._net, self._picks, self._device, self._config.batch, threads, tell)
+        return dict(iou), sum(iou.values()) / len(iou) if iou else 0.0
 
-    def _save(self) -> None:
-        """Write state and history."""
-        state, path = self._state, state_path(self._config.out)
+    def _keep_best(self) -> None:
+        path = self._config.out
+        try:
+            save_net(path, self._net)
+        except (OSError, RuntimeError) as exc:  # torch tells of a full disk by a RuntimeError
+            raise SinkError(explain_os_error(path, exc)) from exc
+
+    def _write(self) -> None:
+        state = self._state
         state.values = {
             "net": self._net.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -256,10 +182,8 @@ class _Training:
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None,
         }
-        write_state(path, state)
-        with _written(history_path(self._config.out)):
-            write_history(self._config, state)
-        self._saved_step = state.step
+        write_state(state_path(self._config.out), state)
+        write_decoder_history(self._config, state)
 
     def _take(self, state: TrainingState) -> None:
         """Put a stored training's weights and random numbers in place."""
@@ -277,20 +201,6 @@ class _Training:
                 torch.cuda.set_rng_state(state.values["random_cuda"], self._device)
         except (KeyError, ValueError, RuntimeError) as exc:
             raise ConfigError(f"{path}: cannot be gone on with ({exc}); start anew with --overwrite") from exc
-
-    def _result(self, reason: StopReason) -> TrainingResult:
-        state, out = self._state, self._config.out
-        return TrainingResult(
-            checkpoint=out,
-            state=state_path(out),
-            history=history_path(out),
-            steps=state.step,
-            losses=tuple(state.losses),
-            measurements=tuple(state.measurements),
-            best=state.best,
-            stopped=reason,
-            elapsed_s=state.elapsed_s,
-        )
 
 
 def _make_optimizer(net: HandNet, config: DecoderTraining, trains_backbone: bool) -> torch.optim.AdamW:
@@ -313,11 +223,3 @@ def _amp_dtype(device: torch.device) -> torch.dtype | None:
     if device.type != "cuda":
         return None
     return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError) as exc:
-        raise SinkError(explain_os_error(path, exc)) from exc

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 import torch
 
 from gest_stream.config import Precision
-from gest_stream.errors import ConfigError, DeviceError, WeightsError
+from gest_stream.errors import DeviceError, WeightsError
 from gest_stream.models.registry import sam2_weights_name
 from gest_stream.models.sam2_device import Compute
 from gest_stream.models.sam2_weights import build_modules, load_checkpoint
 from gest_stream.models.store import ModelStore
-from gest_stream.sinks.output_path import check_output_file
-from gest_stream.training.history import check_history_place
+from gest_stream.training.files import state_path
 from gest_stream.training.progress import OnProgress, TrainingResult
+from gest_stream.training.run import memory_is_short, stored_state
 from gest_stream.training.sam2_config import Sam2Training
 from gest_stream.training.sam2_data import prepare_clips
 from gest_stream.training.sam2_loop import TrainingLoop
 from gest_stream.training.sam2_state import Sam2State, curve_settings, read_sam2_state
-from gest_stream.training.state import check_same_settings, state_path
+from gest_stream.training.state import check_same_settings
 
 if TYPE_CHECKING:
     from sam2.modeling.sam2_base import SAM2Base
@@ -53,7 +53,7 @@ def train_sam2(
         MissingDependencyError: The package sam2 is not installed.
     """
     tell: OnProgress = on_progress or (lambda progress: None)
-    stored = _stored_state(config)
+    stored = stored_state(config, read_sam2_state)
     compute = training_compute(config)
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -84,23 +84,6 @@ def training_compute(config: Sam2Training) -> Compute:
     return Compute.choose(str(device), precision)
 
 
-def _stored_state(config: Sam2Training) -> Sam2State | None:
-    """The state to go on from; None for a new training."""
-    check_output_file(config.out, str(config.init) if config.init is not None else "")
-    check_history_place(config.out)
-    path = state_path(config.out)
-    if config.resume:
-        state = read_sam2_state(path)
-        state.finished = False
-        return state
-    if path.exists() and not config.overwrite and not read_sam2_state(path).finished:
-        raise ConfigError(
-            f"{path}: an unfinished training of {config.out.name} lies there; go on with --resume, give it up with "
-            "--overwrite, or choose another --out"
-        )
-    return None
-
-
 def _start(config: Sam2Training, stored: Sam2State | None) -> SAM2Base:
     """The model on the CPU, with the weights that the training starts or goes on from."""
     model: SAM2Base = build_modules(config.size, config.image_size, config.overrides)
@@ -121,7 +104,7 @@ def _start(config: Sam2Training, stored: Sam2State | None) -> SAM2Base:
 
 @contextmanager
 def out_of_memory_is_an_error(config: Sam2Training, compute: Compute) -> Iterator[None]:
-    """Say what helps where memory is short, on a GPU or, where torch tells by its text alone, on the CPU.
+    """Say what helps where memory is short.
 
     Raises:
         DeviceError: It was short.
@@ -129,7 +112,7 @@ def out_of_memory_is_an_error(config: Sam2Training, compute: Compute) -> Iterato
     try:
         yield
     except RuntimeError as exc:
-        if not isinstance(exc, torch.OutOfMemoryError) and "can't allocate memory" not in str(exc):
+        if not memory_is_short(exc):
             raise
         frames = f"fewer --frames (now {config.frames})"
         others = " or leave --unfreeze-encoder out" if config.unfreeze_encoder else ""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -13,24 +11,17 @@ import torch
 
 from gest_stream.errors import ConfigError, ModelError
 from gest_stream.models.sam2_device import Compute
-from gest_stream.training.history import history_path
-from gest_stream.training.progress import (
-    Measurement,
-    OnProgress,
-    Stage,
-    StopReason,
-    TrainingProgress,
-    TrainingResult,
-)
+from gest_stream.training.files import state_path, write_tensors
+from gest_stream.training.progress import OnProgress, Stage, TrainingProgress
+from gest_stream.training.run import TrainingRun
 from gest_stream.training.sam2_batch import Batch
 from gest_stream.training.sam2_config import DEFAULT_STEPS, Sam2Training
 from gest_stream.training.sam2_data import TrainingClips, batches
 from gest_stream.training.sam2_measure import measure
 from gest_stream.training.sam2_parts import make_optimizer, set_rate, training_mode, unfreeze
-from gest_stream.training.sam2_state import Sam2State, save_tensors, write_sam2_history, write_sam2_state
+from gest_stream.training.sam2_state import Sam2State, write_sam2_history, write_sam2_state
 from gest_stream.training.sam2_step import train_step
 from gest_stream.training.schedule import Schedule
-from gest_stream.training.state import state_path
 
 if TYPE_CHECKING:
     from sam2.modeling.sam2_base import SAM2Base
@@ -48,8 +39,8 @@ def schedule_of(config: Sam2Training) -> Schedule:
     return Schedule(steps, math.inf if config.minutes is None else 60.0 * config.minutes, warm_up)
 
 
-class TrainingLoop:
-    """The steps.
+class TrainingLoop(TrainingRun[Batch]):
+    """A fine-tuning of SAM2.
 
     Args:
         config: Settings.
@@ -69,15 +60,13 @@ class TrainingLoop:
         compute: Compute,
         tell: OnProgress,
     ) -> None:
-        self._config, self._clips, self._state, self._compute, self._tell = config, clips, state, compute, tell
-        self._schedule = schedule_of(config)
+        super().__init__(config, state, schedule_of(config), tell)
+        self._config, self._clips, self._state, self._compute = config, clips, state, compute
         self._model = model.to(compute.device)
         unfreeze(self._model, config.trained)
         self._optimizer = make_optimizer(self._model, config.rate, config.encoder_rate, config.weight_decay)
         if state.optimizer:
             self._take_optimizer()
-        self._saved_step = state.progress.step
-        self._began = time.monotonic() - state.progress.elapsed_s
 
     def _take_optimizer(self) -> None:
         try:
@@ -86,113 +75,51 @@ class TrainingLoop:
             path = state_path(self._config.out)
             raise ConfigError(f"{path}: cannot be gone on with ({exc}); start anew with --overwrite") from exc
 
-    def run(self, should_stop: Callable[[], bool]) -> TrainingResult:
-        """Step until a limit is met."""
-        state, config = self._state, self._config
-        if not state.measurements:
-            self._measure()  # the start counts: a fine-tuning that makes it worse leaves the start behind
-            self._began = time.monotonic()
-        state.progress.elapsed_s = time.monotonic() - self._began
-        reason = self._limit_met()
-        with closing(batches(self._clips.learnt, config, state.progress.step)) as stream:
-            while reason is None:
-                self._step(next(stream))
-                if state.progress.step % config.val_every == 0:
-                    self._measure()
-                reason = StopReason.INTERRUPTED if should_stop() else self._limit_met()
-                if reason is None and state.progress.step - self._saved_step >= config.save_every:
-                    self._save()
-        if reason is not StopReason.INTERRUPTED:
-            if state.measurements[-1].step != state.progress.step:
-                self._measure()
-            state.finished = True
-        self._save()
-        return self._result(reason)
+    def _measures_first(self) -> bool:
+        return True
 
-    def _limit_met(self) -> StopReason | None:
-        state, schedule = self._state, self._schedule
-        if self._config.patience and state.since_best >= self._config.patience:
-            return StopReason.PATIENCE
-        if state.progress.step >= schedule.steps:
-            return StopReason.STEPS
-        return StopReason.TIME if state.progress.elapsed_s >= schedule.seconds else None
+    def _shown_loss(self) -> float | None:
+        loss = self._state.progress.loss
+        return loss if math.isfinite(loss) else None
 
-    def _step(self, batch: Batch) -> None:
+    def _batches(self, first: int) -> Generator[Batch, None, None]:
+        return batches(self._clips.learnt, self._config, first)
+
+    def _learn(self, batch: Batch, rate_share: float) -> float:
         state, progress = self._state, self._state.progress
-        set_rate(self._optimizer, self._schedule.rate_share(progress.step, progress.elapsed_s))
+        set_rate(self._optimizer, rate_share)
         # dropout, too, follows from seed and step alone
         torch.manual_seed(int(np.random.SeedSequence((self._config.seed, progress.step)).generate_state(1)[0]))
         training_mode(self._model)
         on_device = batch.to(self._compute.device)
         loss, *ious = train_step(self._model, self._optimizer, on_device, self._config.max_norm, self._compute.dtype)
-        state.losses.append(loss)
+        last = [*state.losses[1 - _MOST_SPOILT :], loss]
         if math.isfinite(loss):
             progress.note(loss, *ious)
-        elif len(state.losses) >= _MOST_SPOILT and not any(map(math.isfinite, state.losses[-_MOST_SPOILT:])):
+        elif len(last) >= _MOST_SPOILT and not any(map(math.isfinite, last)):
             raise ModelError(
                 f"step {progress.step}: the loss is no number any more; start again and learn slower: "
                 f"--overwrite --rate {self._config.rate / 10:g}"
             )
-        progress.step += 1
-        progress.elapsed_s = time.monotonic() - self._began
-        self._tell_step()
+        return loss
 
-    def _tell_step(self, measured: Measurement | None = None) -> None:
-        progress, schedule = self._state.progress, self._schedule
-        total = int(schedule.steps) if math.isfinite(schedule.steps) else 0
-        share = schedule.share_done(progress.step, progress.elapsed_s)
-        loss = progress.loss if math.isfinite(progress.loss) else None
-        told = TrainingProgress(Stage.TRAINING, progress.step, total, share=share, loss=loss, measured=measured)
-        self._tell(told)
-
-    def _measure(self) -> None:
-        """Measure, and keep the weights where they are the best so far."""
-        state, config, progress = self._state, self._config, self._state.progress
-        kept = self._clips.kept
+    def _look(self) -> tuple[dict[str, float], float]:
+        kept, config = self._clips.kept, self._config
 
         def tell(done: int) -> None:
             self._tell(TrainingProgress(Stage.MEASURING, done, len(kept)))
 
         iou = measure(self._model, kept, config.val_frames, self._compute.device, self._compute.dtype, tell)
-        before, since = state.best, state.measurements[-1].step if state.measurements else 0
-        losses = [loss for loss in state.losses[since:] if math.isfinite(loss)]
-        progress.elapsed_s = time.monotonic() - self._began
-        found = Measurement(
-            step=progress.step,
-            iou=iou,
-            score=iou["tracked"],
-            loss=sum(losses) / len(losses) if losses else None,
-            rate_share=self._schedule.rate_share(max(progress.step - 1, 0), progress.elapsed_s),
-            elapsed_s=progress.elapsed_s,
-            best=before is None or iou["tracked"] > before.score,
-        )
-        state.since_best = 0 if found.best else state.since_best + 1
-        if found.best:
-            save_tensors(config.out, {"model": self._weights()})
-        state.measurements.append(found)
-        self._tell_step(found)
+        return iou, iou["tracked"]
+
+    def _keep_best(self) -> None:
+        write_tensors(self._config.out, {"model": self._weights()})
 
     def _weights(self) -> dict[str, torch.Tensor]:
         return {name: value.detach().cpu() for name, value in self._model.state_dict().items()}
 
-    def _save(self) -> None:
-        """Write state and history."""
+    def _write(self) -> None:
         state = self._state
         state.model, state.optimizer = self._weights(), self._optimizer.state_dict()
         write_sam2_state(state_path(self._config.out), state)
         write_sam2_history(self._config, state)
-        self._saved_step = state.progress.step
-
-    def _result(self, reason: StopReason) -> TrainingResult:
-        state, out = self._state, self._config.out
-        return TrainingResult(
-            checkpoint=out,
-            state=state_path(out),
-            history=history_path(out),
-            steps=state.progress.step,
-            losses=tuple(state.losses),
-            measurements=tuple(state.measurements),
-            best=state.best,
-            stopped=reason,
-            elapsed_s=state.progress.elapsed_s,
-        )

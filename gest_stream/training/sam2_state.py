@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
-from gest_stream.errors import ConfigError, SinkError, WeightsError
-from gest_stream.models.checkpoint import read_content
-from gest_stream.sinks.output_path import explain_os_error
-from gest_stream.training.history import history_path
+from gest_stream.errors import WeightsError
+from gest_stream.training.files import read_training, write_history, write_tensors
 from gest_stream.training.progress import Measurement
 from gest_stream.training.sam2_config import Sam2Training
 from gest_stream.training.sam2_step import Progress
@@ -51,6 +45,24 @@ class Sam2State:
     optimizer: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def step(self) -> int:
+        """Steps made."""
+        return self.progress.step
+
+    @step.setter
+    def step(self, value: int) -> None:
+        self.progress.step = value
+
+    @property
+    def elapsed_s(self) -> float:
+        """Time that they and the measurements took."""
+        return self.progress.elapsed_s
+
+    @elapsed_s.setter
+    def elapsed_s(self, value: float) -> None:
+        self.progress.elapsed_s = value
+
+    @property
     def best(self) -> Measurement | None:
         """The best measurement; of equal ones the first."""
         return max(self.measurements, key=lambda one: one.score, default=None)
@@ -71,26 +83,6 @@ def curve_settings(config: Sam2Training, clips: str) -> dict[str, Any]:
     }
 
 
-def save_tensors(path: Path, content: Mapping[str, Any]) -> None:
-    """Write with torch.save under another name and rename, so that a reader never sees half a file.
-
-    Raises:
-        SinkError: It cannot be written.
-    """
-    _replace(path, lambda unfinished: torch.save(dict(content), unfinished))
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(unfinished)
-        os.replace(unfinished, path)
-    except (OSError, RuntimeError) as exc:  # torch tells of a full disk by a RuntimeError
-        raise SinkError(explain_os_error(path, exc)) from exc
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
 def write_sam2_state(path: Path, state: Sam2State) -> None:
     """Write the state.
 
@@ -105,7 +97,7 @@ def write_sam2_state(path: Path, state: Sam2State) -> None:
         "progress": asdict(state.progress),
         "measurements": [asdict(one) for one in state.measurements],
     }
-    save_tensors(path, content)
+    write_tensors(path, content)
 
 
 def read_sam2_state(path: Path) -> Sam2State:
@@ -115,11 +107,7 @@ def read_sam2_state(path: Path) -> Sam2State:
         ConfigError: There is no such file.
         WeightsError: It cannot be read or is something else.
     """
-    if not path.exists():
-        raise ConfigError(f"{path}: there is no training to go on with; leave --resume out, or name its --out")
-    content = read_content(path)
-    if not isinstance(content, dict) or content.get("format") != _FORMAT or content.get("v") != _VERSION:
-        raise WeightsError(f"{path}: is not the state of a training of this version; start anew with --overwrite")
+    content = read_training(path, _FORMAT, _VERSION)
     try:
         return Sam2State(
             content["settings"],
@@ -141,24 +129,13 @@ def write_sam2_history(config: Sam2Training, state: Sam2State) -> None:
     Raises:
         SinkError: It cannot be written.
     """
-    best = state.best
-    record = {
-        "v": 1,
-        "steps": state.progress.step,
-        "elapsed_s": round(state.progress.elapsed_s, 3),
-        "finished": state.finished,
-        "best": asdict(best) if best is not None else None,
-        "measurements": [asdict(one) for one in state.measurements],
-        "losses": [round(loss, 6) if loss == loss else None for loss in state.losses],
-        "settings": asdict(config),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
-    }
-    text = json.dumps(record, indent=1, default=str) + "\n"
-    _replace(history_path(config.out), lambda unfinished: unfinished.write_text(text))
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+    write_history(
+        config.out,
+        elapsed_s=state.elapsed_s,
+        finished=state.finished,
+        losses=state.losses,
+        measurements=state.measurements,
+        best=state.best,
+        told={"settings": asdict(config)},
+        packages=_PACKAGES,
+    )

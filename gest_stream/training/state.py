@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-
-from gest_stream.errors import ConfigError, SinkError, WeightsError
-from gest_stream.models.checkpoint import read_content
+from gest_stream.errors import ConfigError, WeightsError
 from gest_stream.models.dino_decoder import NetSpec
-from gest_stream.sinks.output_path import explain_os_error
 from gest_stream.training.config import DecoderTraining
+from gest_stream.training.files import read_training, write_history, write_tensors
 from gest_stream.training.progress import Measurement
 
 FORMAT: Final = "gest_stream.redetector.training"
 
 _VERSION: Final = 1
+_PACKAGES: Final = ("gest-stream", "torch", "timm", "numpy", "opencv-contrib-python")
 
 
 @dataclass(slots=True)
@@ -54,11 +51,6 @@ class TrainingState:
         return max(self.measurements, key=lambda one: one.score, default=None)
 
 
-def state_path(out: Path) -> Path:
-    """Where the state of the training of `out` lies."""
-    return out.with_suffix(".train.pt")
-
-
 def curve_settings(config: DecoderTraining, data: str) -> dict[str, Any]:
     """The settings that the loss curve follows from; `data` is the fingerprint of the pictures."""
     return {
@@ -89,14 +81,25 @@ def write_state(path: Path, state: TrainingState) -> None:
         "settings": dict(state.settings),
         "measurements": [asdict(one) for one in state.measurements],
     }
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        torch.save(content, unfinished)
-        os.replace(unfinished, path)
-    except (OSError, RuntimeError) as exc:  # torch tells of a full disk by a RuntimeError
-        raise SinkError(explain_os_error(path, exc)) from exc
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_tensors(path, content)
+
+
+def write_decoder_history(config: DecoderTraining, state: TrainingState) -> None:
+    """Write the history beside the checkpoint.
+
+    Raises:
+        SinkError: It cannot be written.
+    """
+    write_history(
+        config.out,
+        elapsed_s=state.elapsed_s,
+        finished=state.finished,
+        losses=state.losses,
+        measurements=state.measurements,
+        best=state.best,
+        told={"network": asdict(state.spec), "settings": asdict(config)},
+        packages=_PACKAGES,
+    )
 
 
 def read_state_file(path: Path) -> TrainingState:
@@ -106,11 +109,7 @@ def read_state_file(path: Path) -> TrainingState:
         ConfigError: There is no such file.
         WeightsError: It cannot be read or is something else.
     """
-    if not path.exists():
-        raise ConfigError(f"{path}: there is no training to go on with; leave --resume out, or name its --out")
-    content = read_content(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("v") != _VERSION:
-        raise WeightsError(f"{path}: is not the state of a training of this version; start anew with --overwrite")
+    content = read_training(path, FORMAT, _VERSION)
     try:
         spec = dict(content["spec"])
         return TrainingState(
