@@ -206,7 +206,7 @@ class Pipeline:
             return
         await asyncio.wait({self._loading})  # it may still be loading where entering was cancelled
         if self._loading.exception() is None:
-            self._loading.result().close()
+            await _on_thread(self._loading.result().close)
 
     async def _join(self) -> None:
         """Wait for every task and thread; a cancelled caller leaves them to finish what they do."""
@@ -410,6 +410,29 @@ class Pipeline:
         else:
             _LOG.warning("after the run had failed: %s", exc)
         self._source.stop()
+
+
+async def _on_thread(work: Callable[[], None]) -> None:
+    """Run what may take long (a redetector is let finish) beside the event loop, which others may share.
+
+    Not asyncio.to_thread: a program that ends while we wait could not shut the executor down.
+    """
+    ended, loop, failures = asyncio.Event(), asyncio.get_running_loop(), list[BaseException]()
+
+    def guarded() -> None:
+        try:
+            work()
+        except BaseException as exc:
+            failures.append(exc)
+        finally:
+            loop.call_soon_threadsafe(ended.set)
+
+    thread = threading.Thread(target=guarded, name="gest-stream-close")
+    thread.start()
+    await ended.wait()
+    thread.join()
+    if failures:
+        raise failures[0]
 
 
 class _Counts:

@@ -112,3 +112,40 @@ def test_a_redetectors_error_ends_the_run_and_finishes_the_sinks(mode: Redetecti
         run(tracker, 500, sink)
     assert sink.closed == 1 and redetector.closed
     assert not any(thread.name == "gest-stream-redetect" for thread in threading.enumerate())
+
+
+def test_closing_while_a_question_is_open_leaves_the_event_loop_free() -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slow(frame: Frame) -> HandProbability:
+        asked.set()
+        assert go_on.wait(WITHIN_S)
+        return one_hand(frame)
+
+    def wait(result: FrameResult) -> None:
+        assert asked.wait(WITHIN_S)
+
+    tracker, redetector = blind_tracker(slow, RedetectionMode.BACKGROUND)
+
+    async def go() -> None:
+        closing, loop, close = asyncio.Event(), asyncio.get_running_loop(), tracker.close
+
+        def told_close() -> None:
+            loop.call_soon_threadsafe(closing.set)
+            close()
+
+        tracker.close = told_close  # type: ignore[method-assign]
+        async with asyncio.timeout(WITHIN_S):
+            running = asyncio.create_task(run_all())
+            await closing.wait()  # only a loop that is free gets beyond this
+            assert not redetector.closed
+            go_on.set()
+            await running
+
+    async def run_all() -> None:
+        source = ListSource(grey_ramp(5, SIZE))
+        async with Pipeline(source, lambda: tracker, [RecordingSink(on_write=wait)]) as opened:
+            await opened.run()
+
+    asyncio.run(go())
+    assert redetector.closed
