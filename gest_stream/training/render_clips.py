@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from gest_stream.errors import GestStreamError, InvalidInputError
 from gest_stream.synthetic import ClipConfig, ClipRenderer, Event, EventKind, SyntheticFrame
+from gest_stream.training.events import draw_event, kinds_for
 from gest_stream.training.labels import BACKGROUND, LabelledImage, read_picture
 
 JPEG_QUALITY: Final = 95
@@ -32,12 +33,6 @@ _LAID_OVER_SHARE: Final = 0.75
 """Of clips over the user's backgrounds; the others keep objects that cover hands."""
 _ASPECTS: Final = ((4, 3), (4, 3), (16, 9), (1, 1), (3, 4))
 _STRIDES: Final = (2, 4, 8, 15)
-_SECONDS: Final = {
-    EventKind.CROSS: (1.2, 2.2),
-    EventKind.OCCLUDE: (0.8, 1.6),
-    EventKind.LEAVE: (1.2, 2.2),
-    EventKind.SWIPE: (0.8, 1.4),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +129,11 @@ def _draw_clip(spec: ShardSpec, rng: np.random.Generator, index: int, covered: b
 
 def _draw_events(rng: np.random.Generator, hands: int, middle_s: float, covered: bool) -> tuple[Event, ...]:
     """Nothing, one event or two, about the middle of what is rendered."""
-    kinds = [kind for kind in EventKind if hands == 2 or kind is not EventKind.CROSS]
+    kinds = kinds_for(hands)
     if not covered:
         kinds.remove(EventKind.OCCLUDE)
-    events = []
-    for k in rng.choice(len(kinds), int(rng.choice(3, p=(0.3, 0.55, 0.15))), replace=False):
-        duration_s = float(rng.uniform(*_SECONDS[kinds[k]]))
-        start_s = max(0.0, middle_s - duration_s * float(rng.uniform(0.2, 0.8)))
-        events.append(Event(kinds[k], start_s, duration_s, hand=int(rng.integers(hands))))
-    return tuple(events)
+    chosen = rng.choice(len(kinds), int(rng.choice(3, p=(0.3, 0.55, 0.15))), replace=False)
+    return tuple(draw_event(kinds[k], hands, middle_s, rng) for k in chosen)
 
 
 def _cut_backdrop(paths: Sequence[Path], size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -20,6 +20,7 @@ import numpy as np
 
 from gest_stream.errors import SourceLostError
 from gest_stream.synthetic import ClipConfig, ClipRenderer, Event, EventKind, SyntheticFrame
+from gest_stream.training.events import draw_event, kinds_for
 from gest_stream.training.sam2_clip import TrainingClip
 
 _FIRST_SEED: Final = 100_000
@@ -33,12 +34,6 @@ _SMALL_SIDE: Final = 256
 """Up to this side of the square."""
 
 _STRIDES: Final = (1, 2, 2, 3, 4, 6, 8)
-_SECONDS: Final = {
-    EventKind.CROSS: (1.2, 2.2),
-    EventKind.OCCLUDE: (0.8, 1.6),
-    EventKind.LEAVE: (1.2, 2.2),
-    EventKind.SWIPE: (0.8, 1.4),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +91,11 @@ def render_training_clip(index: int, shape: ClipShape) -> TrainingClip:
 
 def _draw_events(rng: np.random.Generator, hands: int, middle_s: float) -> tuple[Event, ...]:
     """Nothing, one event or two, about the middle of what is rendered."""
-    kinds = [kind for kind in EventKind if hands == 2 or kind is not EventKind.CROSS]
+    kinds = kinds_for(hands)
     count = int(rng.choice(3, p=(0.2, 0.65, 0.15)))
     weights = np.array([2.0 if kind is EventKind.CROSS else 1.0 for kind in kinds])
     chosen = rng.choice(len(kinds), count, replace=False, p=weights / weights.sum())
-    events = []
-    for kind in (kinds[k] for k in chosen):
-        duration_s = float(rng.uniform(*_SECONDS[kind]))
-        start_s = max(0.0, middle_s - duration_s * float(rng.uniform(0.2, 0.8)))
-        events.append(Event(kind, start_s, duration_s, hand=int(rng.integers(hands))))
-    return tuple(events)
+    return tuple(draw_event(kinds[k], hands, middle_s, rng) for k in chosen)
 
 
 def clip_path(folder: Path, index: int) -> Path:
