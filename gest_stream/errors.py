@@ -11,6 +11,7 @@
     ├── MissingDependencyError     an optional package is not installed (also an ImportError)
     ├── ConfigError                a setting has no meaning (also a ValueError)
     └── InvalidInputError          an array or value handed to the library is unusable (also a ValueError)
+        └── SignallingError        a WebRTC offer, candidate or message that cannot be used
 
 A message names the thing, the value and the remedy. A foreign error is mapped once, in its adapter, with `from exc`.
 """
@@ -58,3 +59,16 @@ class ConfigError(GestStreamError, ValueError):
 
 class InvalidInputError(GestStreamError, ValueError):
     """An array or value handed to the library has the wrong shape, dtype or range."""
+
+
+class SignallingError(InvalidInputError):
+    """What a WebRTC peer sent cannot be used.
+
+    Args:
+        message: What is wrong with it.
+        status: The HTTP status that says so.
+    """
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status

@@ -7,7 +7,9 @@ from gest_stream.config.light import LightConfig
 from gest_stream.config.pipeline import PipelineConfig, SegmenterKind, config_from_mapping, load_config, load_toml
 from gest_stream.config.redetection import PointPolicy, RedetectionConfig, RedetectionMode, RegionConfig
 from gest_stream.config.redetector import DinoBackbone, RedetectorConfig, RedetectorKind
+from gest_stream.config.rtc import H264Encoder, IceServerConfig, RtcConfig
 from gest_stream.config.sam2 import ConditioningKeep, MemoryPolicy, Sam2Config, Sam2Runner, Sam2Size
+from gest_stream.config.server import LimitsConfig, ServerConfig
 from gest_stream.config.streams import (
     BufferConfig,
     BufferPolicy,
@@ -26,8 +28,11 @@ __all__ = [
     "DinoBackbone",
     "EffectConfig",
     "EffectKind",
+    "H264Encoder",
     "HandsConfig",
+    "IceServerConfig",
     "LightConfig",
+    "LimitsConfig",
     "LossConfig",
     "MemoryPolicy",
     "PipelineConfig",
@@ -40,10 +45,12 @@ __all__ = [
     "RedetectorConfig",
     "RedetectorKind",
     "RegionConfig",
+    "RtcConfig",
     "Sam2Config",
     "Sam2Runner",
     "Sam2Size",
     "SegmenterKind",
+    "ServerConfig",
     "SourceConfig",
     "TrackerConfig",
     "config_from_mapping",

@@ -13,7 +13,9 @@ from gest_stream.config.check import STRICT, nearest_name, take_members
 from gest_stream.config.hands import HandsConfig
 from gest_stream.config.light import LightConfig
 from gest_stream.config.redetector import RedetectorConfig
+from gest_stream.config.rtc import RtcConfig
 from gest_stream.config.sam2 import Sam2Config
+from gest_stream.config.server import ServerConfig
 from gest_stream.config.streams import BufferConfig, EffectConfig, SourceConfig
 from gest_stream.config.tracking import TrackerConfig
 from gest_stream.errors import ConfigError
@@ -46,6 +48,8 @@ class PipelineConfig:
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     buffer: BufferConfig = field(default_factory=BufferConfig)
     effect: EffectConfig = field(default_factory=EffectConfig)
+    rtc: RtcConfig = field(default_factory=RtcConfig)
+    server: ServerConfig = field(default_factory=ServerConfig)
 
     def __post_init__(self) -> None:
         take_members(self, segmenter=SegmenterKind)

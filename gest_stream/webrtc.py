@@ -1,0 +1,1 @@
+"""WebRTC for applications that have an aiortc of their own."""
