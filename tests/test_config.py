@@ -9,7 +9,6 @@ from gest_stream.config import (
     BufferConfig,
     BufferPolicy,
     EffectConfig,
-    EffectKind,
     HandsConfig,
     LossConfig,
     PipelineConfig,
@@ -42,7 +41,6 @@ def test_toml_overrides_defaults_and_keeps_the_rest(tmp_path: Path) -> None:
         ),
         ('[tracker.loss]\nlost_after_frames = "many"', r"tracker\.loss\.lost_after_frames: .*integer.*got 'many'"),
         ('[effect]\nkind = "gren"', r"effect\.kind: .*'green'.*got 'gren'"),
-        ('[effect]\nkind = "replace"', r"x\.toml: effect\.background: expected a picture file"),
         ("[hands]\nmax_hands = 99", r"hands\.max_hands: expected 1 to 8, got 99"),
         ("hands = [", r"x\.toml: not valid TOML"),
     ],
@@ -71,7 +69,6 @@ def test_name_without_a_near_one_lists_what_is_known() -> None:
         lambda: LossConfig(lost_after_frames=10, remove_after_frames=5),
         lambda: BufferConfig(depth=-1),
         lambda: EffectConfig(opacity=2.0),
-        lambda: EffectConfig(kind=EffectKind.REPLACE),
     ],
 )
 def test_configs_refuse_values_out_of_range(make: object) -> None:

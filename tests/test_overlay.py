@@ -174,6 +174,16 @@ def test_the_background_follows_a_change_of_size(tmp_path: Path) -> None:
     assert (renderer.render(result_of()) == (1, 2, 3)).all()
 
 
+def test_replacing_without_a_background_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"effect\.background: expected a picture file .*got None"):
+        effect(EffectKind.REPLACE)
+
+
+def test_a_background_can_be_given_as_a_picture() -> None:
+    renderer = Renderer(EffectConfig(EffectKind.REPLACE), np.full((20, 20, 3), (9, 8, 7), np.uint8))
+    assert (renderer.render(result_of()) == (9, 8, 7)).all()
+
+
 def test_a_background_that_is_missing_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"effect\.background: .*absent\.png cannot be read: No such file"):
         effect(EffectKind.REPLACE, background=tmp_path / "absent.png")

@@ -81,12 +81,6 @@ class EffectConfig:
         require(0.0 <= self.opacity <= 1.0, "effect.opacity", "0 to 1", self.opacity)
         require(0 <= self.feather_px <= 64, "effect.feather_px", "0 to 64", self.feather_px)
         require(0.0 < self.blur_px <= 200.0, "effect.blur_px", "above 0, up to 200", self.blur_px)
-        require(
-            self.kind is not EffectKind.REPLACE or self.background is not None,
-            "effect.background",
-            "a picture file for the effect 'replace'",
-            self.background,
-        )
 
 
 @dataclass(frozen=True, slots=True)

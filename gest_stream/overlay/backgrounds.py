@@ -28,27 +28,33 @@ class ColourBackground:
         return self._picture
 
 
-class PictureBackground:
-    """A picture file that covers the frame, cropped evenly; kept for the size it was last asked for.
-
-    Args:
-        path: A file that OpenCV reads.
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """A picture file as (H, W, 3) uint8 RGB.
 
     Raises:
         ConfigError: It is absent or not a picture.
     """
+    import cv2
 
-    def __init__(self, path: Path) -> None:
-        import cv2
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as exc:
+        raise ConfigError(f"effect.background: {path} cannot be read: {exc.strerror}") from exc
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if image is None:
+        raise ConfigError(f"effect.background: {path} is not a picture that can be read; use a PNG or JPEG file")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
-        try:
-            data = np.frombuffer(path.read_bytes(), np.uint8)
-        except OSError as exc:
-            raise ConfigError(f"effect.background: {path} cannot be read: {exc.strerror}") from exc
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-        if image is None:
-            raise ConfigError(f"effect.background: {path} is not a picture that can be read; use a PNG or JPEG file")
-        self._image: NDArray[np.uint8] = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+class PictureBackground:
+    """A picture that covers the frame, cropped evenly; kept for the size it was last asked for.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+    """
+
+    def __init__(self, image: NDArray[np.uint8]) -> None:
+        self._image = image
         self._picture: NDArray[np.uint8] | None = None
 
     def picture(self, size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
 from gest_stream.config import EffectConfig, EffectKind
-from gest_stream.overlay.backgrounds import ColourBackground, PictureBackground, blurred_background
+from gest_stream.errors import ConfigError
+from gest_stream.overlay.backgrounds import ColourBackground, PictureBackground, blurred_background, read_picture
 from gest_stream.overlay.labels import draw_label
 from gest_stream.overlay.landmarks import draw_hand, line_width_px
 from gest_stream.overlay.matte import Matte, blend, combined, mattes_of
@@ -23,16 +22,17 @@ class Renderer:
 
     Args:
         config: The effect.
+        background: (H, W, 3) uint8 RGB, for `replace`, instead of the file that `config` names.
 
     Raises:
-        ConfigError: The background of `replace` is absent or not a picture.
+        ConfigError: `replace` has no background, or its file is absent or not a picture.
     """
 
-    def __init__(self, config: EffectConfig) -> None:
+    def __init__(self, config: EffectConfig, background: NDArray[np.uint8] | None = None) -> None:
         self._config = config
         self._background: ColourBackground | PictureBackground = ColourBackground(GREEN_SCREEN)
         if config.kind is EffectKind.REPLACE:
-            self._background = PictureBackground(Path(config.background or ""))
+            self._background = PictureBackground(_picture_of(config) if background is None else background)
         self._draw = {
             EffectKind.OVERLAY: self._overlay,
             EffectKind.CONTOUR: self._contour,
@@ -127,3 +127,9 @@ def _draw_contour(image: NDArray[np.uint8], mask: HandMask, colour: tuple[int, i
     )
     width = line_width_px((image.shape[1], image.shape[0])) + 1
     cv2.drawContours(image, contours, -1, colour, width, cv2.LINE_AA)
+
+
+def _picture_of(config: EffectConfig) -> NDArray[np.uint8]:
+    if config.background is None:
+        raise ConfigError("effect.background: expected a picture file for the effect 'replace', got None")
+    return read_picture(config.background)
