@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gest_stream import webrtc
     from gest_stream.build import HandTracker, Pipeline, track
     from gest_stream.config import (
         EffectConfig,
@@ -112,6 +113,7 @@ _HOMES = {
         "TrackState",
     ),
 }
+_ROOMS = ("webrtc",)
 _MODULE_OF = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
@@ -169,10 +171,13 @@ __all__ = [
     "open_source",
     "segmented_video",
     "track",
+    "webrtc",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"{__name__}.{name}")
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_MODULE_OF[name]), name)

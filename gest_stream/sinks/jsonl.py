@@ -53,8 +53,8 @@ def _rounded(points: NDArray[np.float32], digits: int) -> list[list[float]]:
     return [[round(value, digits) for value in point] for point in points.tolist()]
 
 
-def track_record(track: Track) -> dict[str, Any]:
-    """One hand as plain JSON values, schema version 1."""
+def track_record(track: Track, masks: bool = True) -> dict[str, Any]:
+    """One hand as plain JSON values, schema version 1; without `masks` it lacks `mask_rle`, which takes the longest."""
     landmarks, mask, box, found = track.landmarks, track.mask, track.box_xyxy_px, track.reinitialisation
     world = landmarks.points_world_m if landmarks is not None else None
     return {
@@ -65,7 +65,7 @@ def track_record(track: Track) -> dict[str, Any]:
         "box_xyxy_px": [round(value, _PX_DIGITS) for value in box] if box is not None else None,
         "landmarks_px": _rounded(landmarks.points_px, _PX_DIGITS) if landmarks is not None else None,
         "landmarks_world_m": _rounded(world, _METRE_DIGITS) if world is not None else None,
-        "mask_rle": encode_rle(mask) if mask is not None else None,
+        **({"mask_rle": encode_rle(mask) if mask is not None else None} if masks else {}),
         "mask_score": round(mask.score, _SCORE_DIGITS) if mask is not None else None,
         "mask_source": str(mask.source) if mask is not None else None,
         "reinitialised_by": str(found.by) if found is not None else None,
@@ -74,8 +74,8 @@ def track_record(track: Track) -> dict[str, Any]:
     }
 
 
-def result_record(result: FrameResult) -> dict[str, Any]:
-    """A result as plain JSON values, schema version 1."""
+def result_record(result: FrameResult, masks: bool = True) -> dict[str, Any]:
+    """A result as plain JSON values, schema version 1; `masks` as for `track_record`."""
     frame = result.frame
     return {
         "v": SCHEMA_VERSION,
@@ -84,7 +84,7 @@ def result_record(result: FrameResult) -> dict[str, Any]:
         "time_base": f"{frame.time_base.numerator}/{frame.time_base.denominator}",
         "time_s": round(frame.time_s, 6),
         "size": [frame.width, frame.height],
-        "tracks": [track_record(track) for track in result.tracks],
+        "tracks": [track_record(track, masks) for track in result.tracks],
         "timings_ms": {stage: round(float(ms), _MS_DIGITS) for stage, ms in result.timings_ms.items()},
     }
 

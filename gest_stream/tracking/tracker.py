@@ -179,9 +179,14 @@ class TrackerCore:
         Raises:
             InvalidInputError: The segmenter takes no clicks, there is no such hand, or the points are unusable.
         """
-        if self._segmenter is None or not self._segmenter.takes_clicks:
+        if not self.takes_clicks:
             raise InvalidInputError("add_prompt: this segmenter takes no clicks; use the segmenter sam2")
         return self._user.add(prompt_from_clicks(points_xy_px, labels, box_xyxy_px), track_id, self._size)
+
+    @property
+    def takes_clicks(self) -> bool:
+        """Whether `add_prompt` is of use with this segmenter."""
+        return self._segmenter is not None and self._segmenter.takes_clicks
 
     def remove_track(self, track_id: int) -> None:
         """Drop a hand with the next frame. Safe from any thread; the detector may find it anew.
