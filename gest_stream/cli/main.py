@@ -13,6 +13,7 @@ from gest_stream.cli.doctor import doctor
 from gest_stream.cli.exit_codes import EPILOG, ExitCode, exit_code_of
 from gest_stream.cli.models import models_app
 from gest_stream.cli.run import run
+from gest_stream.cli.serve import serve
 from gest_stream.cli.train import train_app
 from gest_stream.errors import GestStreamError
 
@@ -24,6 +25,7 @@ app = typer.Typer(
     epilog=EPILOG,
 )
 app.command(epilog=EPILOG)(run)
+app.command(epilog=EPILOG)(serve)
 app.command(epilog=EPILOG)(demo)
 app.command(epilog=EPILOG)(doctor)
 app.add_typer(models_app, name="models")

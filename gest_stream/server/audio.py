@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
@@ -29,12 +29,12 @@ class SoundTrack(MediaStreamTrack):
     def __init__(self, on_stop: Callable[[SoundTrack], object]) -> None:
         super().__init__()
         self._on_stop: Callable[[SoundTrack], object] | None = on_stop
-        self._waiting: deque[Frame | Packet] = deque(maxlen=_MAX_WAITING)  # type: ignore[type-arg]
+        self._sounds: deque[Frame | Packet[Any]] = deque(maxlen=_MAX_WAITING)
         self._arrived = asyncio.Event()
 
-    def play(self, sound: Frame | Packet) -> None:  # type: ignore[type-arg]
+    def play(self, sound: Frame | Packet[Any]) -> None:
         """Take a piece of sound."""
-        self._waiting.append(sound)
+        self._sounds.append(sound)
         self._arrived.set()
 
     async def recv(self) -> AudioFrame:
@@ -43,17 +43,17 @@ class SoundTrack(MediaStreamTrack):
         Raises:
             MediaStreamError: The track has ended.
         """
-        while not self._waiting:
+        while not self._sounds:
             if self.readyState != "live":
                 raise MediaStreamError
             self._arrived.clear()
             await self._arrived.wait()
-        return self._waiting.popleft()  # type: ignore[return-value]
+        return self._sounds.popleft()  # type: ignore[return-value]
 
     def stop(self) -> None:
         """End the track."""
         super().stop()
-        self._waiting.clear()
+        self._sounds.clear()
         self._arrived.set()
         on_stop, self._on_stop = self._on_stop, None
         if on_stop is not None:

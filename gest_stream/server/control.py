@@ -144,6 +144,8 @@ def decode_background(encoded: bytes) -> NDArray[np.uint8]:
                     f"background: expected at most {_MAX_BACKGROUND_PX} pixels, got {image.width}x{image.height}", 422
                 )
             return np.asarray(image.convert("RGB"), np.uint8)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
+        raise SignallingError(f"background: expected at most {_MAX_BACKGROUND_PX} pixels, got far more", 422) from exc
     except UnidentifiedImageError as exc:
         raise SignallingError("background: expected a PNG or JPEG picture, got something else", 415) from exc
     except (OSError, SyntaxError, ValueError) as exc:  # what Pillow raises for damaged files

@@ -109,7 +109,8 @@ class TrackSource:
             raise
         if self._slot is None:
             await self._shut()
-            raise self._error or SourceOpenError(f"{self._name}: the track ended before its first picture; let the sender start anew")
+            message = f"{self._name}: the track ended before its first picture; let the sender start anew"
+            raise self._error or SourceOpenError(message)
         frame = self._slot[0]
         self._info = SourceInfo(self._name, True, (frame.width, frame.height), _RTP_TIME_BASE)
         return self

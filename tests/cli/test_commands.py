@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from typer.testing import CliRunner, Result
 
-from gest_stream import build
+from gest_stream.build import models
 from gest_stream.cli import session
 from gest_stream.cli.download import download_progress
 from gest_stream.cli.exit_codes import ExitCode, exit_code_of
@@ -64,7 +64,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     def detector(config: PipelineConfig) -> HandDetector:
         return ScriptedDetector(script)
 
-    monkeypatch.setattr(build, "make_detector", detector)
+    monkeypatch.setattr(models, "make_detector", detector)
     monkeypatch.setattr(session, "fetch_needed", lambda config, console: None)
 
     def invoke(*args: object) -> Result:
@@ -114,7 +114,7 @@ def test_quiet_prints_nothing(run: Run, clip: Path) -> None:
 
 
 def test_a_clip_without_hands_says_so(run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "make_detector", lambda config: ScriptedDetector(lambda seq: []))
+    monkeypatch.setattr(models, "make_detector", lambda config: ScriptedDetector(lambda seq: []))
     result = run("run", clip)
     assert result.exit_code == 0
     assert "no hand was found" in result.stderr

@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from gest_stream import build
+from gest_stream.build import models
 from gest_stream.cli import session
 from gest_stream.cli.main import app
 from gest_stream.config import Sam2Size
@@ -44,7 +44,7 @@ def clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def script(seq: int) -> Sequence[HandLandmarks]:
         return [make_landmarks((160, 90), 80)]
 
-    monkeypatch.setattr(build, "make_detector", lambda config: ScriptedDetector(script))
+    monkeypatch.setattr(models, "make_detector", lambda config: ScriptedDetector(script))
     monkeypatch.setattr(session, "fetch_needed", lambda config, console: None)
     path: Path = make_clip(tmp_path / "clip.mp4", Clip(size=SIZE, frames=FRAMES))
     return path

@@ -1,0 +1,149 @@
+"""Settings in, a segmenter, redetector or detector out."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from gest_stream.config import PipelineConfig, RedetectorKind, SegmenterKind
+from gest_stream.errors import ConfigError
+from gest_stream.interfaces import HandDetector, Redetector, Segmenter
+from gest_stream.tracking.redetection import Redetection
+
+_LOG = logging.getLogger(__name__)
+
+
+def choose_segmenter(config: PipelineConfig) -> tuple[SegmenterKind, str]:
+    """Which segmenter `config` gets on this machine, and why, in one line."""
+    if config.segmenter is not SegmenterKind.AUTO:
+        return config.segmenter, f"{config.segmenter}: asked for"
+    lacking = _what_sam2_lacks(config)
+    if lacking:
+        return SegmenterKind.LIGHT, f"light: needs no weights and runs on any CPU; sam2 was not taken: {lacking}"
+    return SegmenterKind.SAM2, f"sam2: the {config.sam2.size} model's weights and a CUDA device are here"
+
+
+def _what_sam2_lacks(config: PipelineConfig) -> str:
+    """Why `auto` does not take sam2; "" where it does. Weights are looked for first: torch takes seconds to import."""
+    from gest_stream.models.registry import find_model_file, sam2_weights_name
+    from gest_stream.models.store import ModelStore
+
+    name = sam2_weights_name(config.sam2.size)
+    if config.sam2.checkpoint is None and not ModelStore().path(name).exists():
+        short = find_model_file(name).short_name
+        return f"its weights are not here (fetch them with 'gest-stream models fetch {short}')"
+    if not config.sam2.device.startswith(("auto", "cuda")):
+        return f"it is to run on {config.sam2.device}, where it takes seconds a frame"
+    import torch
+
+    return "" if torch.cuda.is_available() else "torch sees no CUDA device"
+
+
+def make_segmenter(config: PipelineConfig) -> Segmenter[Any] | None:
+    """The segmenter of `config`; None for `none`, which tracks landmarks only.
+
+    Raises:
+        WeightsError: Its weights can neither be found nor fetched, or belong to another model.
+        DeviceError: Its device is not there.
+    """
+    kind, reason = choose_segmenter(config)
+    _LOG.info("segmenter %s", reason)
+    if kind is SegmenterKind.NONE:
+        return None
+    if kind is SegmenterKind.SAM2:
+        return _make_sam2(config)
+    from gest_stream.models.light import LightSegmenter
+
+    return LightSegmenter(config.light)
+
+
+def _make_sam2(config: PipelineConfig) -> Segmenter[Any]:
+    from gest_stream.models.registry import sam2_weights_name
+    from gest_stream.models.sam2 import Sam2Segmenter, load_engine
+    from gest_stream.models.store import ModelStore
+
+    checkpoint = config.sam2.checkpoint or ModelStore().fetch(sam2_weights_name(config.sam2.size))
+    engine = load_engine(config.sam2, checkpoint, config.tracker.max_tracks)
+    segmenter = Sam2Segmenter(engine)
+    if engine.compute.is_cuda:
+        segmenter.warmup((1280, 720), config.tracker.max_tracks)
+    else:
+        _LOG.warning(
+            "sam2 on %s at %d pixels takes seconds a frame; a smaller --image-size is faster, and the segmenter light "
+            "keeps up with a camera",
+            *(engine.compute.device, config.sam2.image_size),
+        )
+    return segmenter
+
+
+def choose_redetector(config: PipelineConfig) -> tuple[RedetectorKind, str]:
+    """Which redetector `config` gets on this machine, and why, in one line."""
+    wanted = config.redetector
+    if choose_segmenter(config)[0] is SegmenterKind.NONE:
+        return RedetectorKind.NONE, "none: there is no segmenter that it would prompt"
+    if wanted.kind is not RedetectorKind.AUTO:
+        return wanted.kind, f"{wanted.kind}: asked for"
+    if wanted.checkpoint is not None:
+        return RedetectorKind.DINO, f"dino: its checkpoint {wanted.checkpoint} was given"
+    from gest_stream.models.registry import GEST_DETECTRON, find_model_file
+    from gest_stream.models.store import ModelStore
+
+    if not ModelStore().path(GEST_DETECTRON).exists():
+        fetch = f"gest-stream models fetch {find_model_file(GEST_DETECTRON).short_name}"
+        return RedetectorKind.NONE, f"none: no weights are here (fetch them with '{fetch}', or train some)"
+    if not wanted.device.startswith(("auto", "cuda")):
+        return RedetectorKind.NONE, f"none: it is to run on {wanted.device}, where gest_detectron's takes seconds"
+    import torch
+
+    if not torch.cuda.is_available():
+        return RedetectorKind.NONE, "none: torch sees no CUDA device, and without one gest_detectron's takes seconds"
+    return RedetectorKind.DINO, "dino: gest_detectron's weights and a CUDA device are here"
+
+
+def make_redetector(config: PipelineConfig) -> Redetector | None:
+    """The redetector of `config`; None where there is none.
+
+    Raises:
+        WeightsError: Its weights can neither be found nor fetched, or belong to another model.
+        ConfigError: It is `builtin`, and no checkpoint is given.
+        DeviceError: Its device is not there.
+    """
+    kind, reason = choose_redetector(config)
+    _LOG.info("redetector %s", reason)
+    if kind is RedetectorKind.NONE:
+        return None
+    checkpoint = config.redetector.checkpoint
+    if checkpoint is None and kind is RedetectorKind.BUILTIN:
+        raise ConfigError(
+            "redetector builtin: this version ships no weights for it; train some with 'gest-stream train decoder "
+            "--backbone nano' and give them with --redetector-checkpoint"
+        )
+    from gest_stream.models.redetector import load_redetector
+    from gest_stream.models.registry import GEST_DETECTRON
+    from gest_stream.models.store import ModelStore
+
+    return load_redetector(config.redetector, checkpoint or ModelStore().fetch(GEST_DETECTRON))
+
+
+def make_redetection(config: PipelineConfig, redetector: Redetector | None) -> Redetection | None:
+    """How a tracker uses `redetector`; None where there is none."""
+    if redetector is None:
+        return None
+    from gest_stream.models.map_flow import FlowCarrier
+
+    return Redetection(redetector, FlowCarrier(), config.tracker.redetection.regions)
+
+
+def make_detector(config: PipelineConfig) -> HandDetector:
+    """MediaPipe's hand landmarker with the model file of `config`, fetched first where it is absent.
+
+    Raises:
+        WeightsError: The model file can neither be found nor fetched.
+        MissingDependencyError: mediapipe is not installed.
+    """
+    from gest_stream.models.hands import MediaPipeHands
+    from gest_stream.models.registry import HAND_LANDMARKER
+    from gest_stream.models.store import ModelStore
+
+    model_path = config.hands.model_path or ModelStore().fetch(HAND_LANDMARKER)
+    return MediaPipeHands(config.hands, model_path)

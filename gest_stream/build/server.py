@@ -1,0 +1,31 @@
+"""The WebRTC server with its models: one set of weights, a tracker with memory of its own for every session."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from gest_stream.build import models
+from gest_stream.build.tracker import HandTracker
+from gest_stream.config import PipelineConfig
+from gest_stream.server import serve as http
+from gest_stream.server.metrics import ServerMetrics
+from gest_stream.server.sessions import Sessions
+
+
+async def serve(config: PipelineConfig, *, ready: Callable[[str], None] | None = None, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set; every session is closed then.
+
+    Args:
+        config: Settings.
+        ready: Called with the server's address once it listens.
+        stop: Ends it.
+
+    Raises:
+        ConfigError: The address or the TLS files cannot be used.
+        ModelError: A model cannot be loaded.
+    """
+    metrics = ServerMetrics()
+    kind = str(models.choose_segmenter(config)[0])
+    sessions = Sessions(config, lambda: HandTracker(config), metrics, kind)
+    await http.serve(config, sessions, metrics, ready=ready, stop=stop)
