@@ -17,8 +17,8 @@ from gest_stream.sources.container import paced
 from gest_stream.sources.decode import Decoder, open_container, reason
 from gest_stream.sources.reconnect import Reconnector
 from gest_stream.sources.threaded import ThreadedSource
-from gest_stream.sources.url import redacted
 from gest_stream.types import Frame
+from gest_stream.url import redacted
 
 if TYPE_CHECKING:
     from av import FFmpegError

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
+from gest_stream.backoff import pauses_s
 from gest_stream.clock import now_ns
 from gest_stream.config import ReconnectConfig
 from gest_stream.errors import SourceLostError, SourceOpenError
@@ -14,19 +15,6 @@ from gest_stream.errors import SourceLostError, SourceOpenError
 _LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-
-def pauses_s(config: ReconnectConfig, uniform: Callable[[], float] = random.random) -> Iterator[float]:
-    """Pauses in seconds, without end: doubling from `initial_s` to `max_s`, each jittered.
-
-    Args:
-        config: Their bounds.
-        uniform: A random number in [0, 1).
-    """
-    pause = config.initial_s
-    while True:
-        yield pause * (1 + config.jitter * (2 * uniform() - 1))
-        pause = min(2 * pause, config.max_s)
 
 
 class Reconnector:

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gest_stream.backoff import pauses_s
 from gest_stream.config import ReconnectConfig
 from gest_stream.errors import ConfigError, SourceLostError, SourceOpenError
-from gest_stream.sources.reconnect import Reconnector, pauses_s
+from gest_stream.sources.reconnect import Reconnector
 from tests.sources.running import FakeTime
 
 

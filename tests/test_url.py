@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gest_stream.sources.url import redacted
+from gest_stream.url import redacted
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,9 @@ from gest_stream.sources.url import redacted
             "https://h/a?X-Amz-Signature=ff&access_key=k;pwd=p#t",
             "https://h/a?X-Amz-Signature=***&access_key=***;pwd=***#t",
         ),
+        ("https://cf.example/b236bde30eb07b9d01318940e5fc3eda/webRTC/publish", "https://cf.example/***/webRTC/publish"),
+        ("https://host/whip/live_1234567_abcdefghijklmnopqrstuvwxyz?x=1", "https://host/whip/***?x=1"),
+        ("https://host/whip/a-name-of-thirty-one-letters-00", "https://host/whip/a-name-of-thirty-one-letters-00"),
         ("clip.mp4", "clip.mp4"),
     ],
 )

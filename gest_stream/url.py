@@ -14,9 +14,18 @@ _QUERY = re.compile(
 )
 
 
+# Stream keys and addresses that are a secret altogether (Cloudflare's, Twitch's) stand in the path; so do some names
+# that are none, but one that is hidden in a message does less harm.
+_PATH_KEY = re.compile(r"(?<=/)[A-Za-z0-9_~-]{32,}(?=[/?#]|$)")
+
+
 def redacted(url: str) -> str:
-    """`url` with the password, or a user name that stands alone, and query values that look secret replaced by ***."""
+    """`url` with what is or may be a secret replaced by ***.
+
+    That is the password, or a user name that stands alone; query values whose names say so; and parts of the path that
+    are 32 or more letters and digits long.
+    """
     shown, replaced = _USER_PASSWORD.subn(rf"\g<1>{_HIDDEN}@", url)
     if not replaced:
         shown = _USER.sub(rf"\g<1>{_HIDDEN}@", url)
-    return _QUERY.sub(rf"\g<1>{_HIDDEN}", shown)
+    return _PATH_KEY.sub(_HIDDEN, _QUERY.sub(rf"\g<1>{_HIDDEN}", shown))
