@@ -1,0 +1,50 @@
+/** The camera: opening it, its sizes, and which ones there are. */
+
+const SIZES = { 480: [640, 480], 720: [1280, 720] };
+
+export class Camera extends EventTarget {
+  stream = null;
+
+  /** The video track, null while it is off. */
+  get track() {
+    return this.stream?.getVideoTracks()[0] ?? null;
+  }
+
+  /**
+   * Open it, or open it anew with other settings.
+   * @param {{lines: string, deviceId: string}} wanted
+   * @throws {DOMException | TypeError} as getUserMedia does; TypeError where the page may not ask at all
+   */
+  async open({ lines, deviceId }) {
+    const [width, height] = SIZES[lines];
+    const video = { width: { ideal: width }, height: { ideal: height }, frameRate: { ideal: 30 } };
+    if (deviceId) video.deviceId = { exact: deviceId };
+    else video.facingMode = "user";
+    if (!navigator.mediaDevices?.getUserMedia) throw new NoCameraAccess();
+    // some cameras open only once, and phones only one at a time
+    this.close();
+    const stream = await navigator.mediaDevices.getUserMedia({ video, audio: false });
+    this.stream = stream;
+    this.track.contentHint = "motion";
+    this.track.addEventListener("ended", () => {
+      if (this.stream === stream) this.dispatchEvent(new Event("gone"));
+    });
+    return this.track;
+  }
+
+  close() {
+    for (const track of this.stream?.getTracks() ?? []) track.stop();
+    this.stream = null;
+  }
+
+  /** Cameras by id; their names are known once one was allowed. */
+  async list() {
+    const all = (await navigator.mediaDevices?.enumerateDevices?.()) ?? [];
+    return all
+      .filter(({ kind, deviceId }) => kind === "videoinput" && deviceId)
+      .map(({ deviceId, label }, index) => ({ deviceId, label: label || `Camera ${index + 1}` }));
+  }
+}
+
+/** The browser offers no cameras to this page: it did not come over HTTPS or from this machine. */
+export class NoCameraAccess extends Error {}
