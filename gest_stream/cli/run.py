@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gest_stream.cli.addresses import Tokens, split_outputs
 from gest_stream.cli.choices import choice_names, choice_parser, parse_size
 from gest_stream.cli.session import Verbosity, run_session
 from gest_stream.cli.settings import compose_config
 from gest_stream.config import BufferPolicy, EffectKind, PipelineConfig, RedetectorKind, Sam2Size, SegmenterKind
 from gest_stream.errors import SinkError
+from gest_stream.url import redacted
 
 if TYPE_CHECKING:
     from gest_stream.interfaces import Sink
@@ -48,7 +51,7 @@ EffectOption = Annotated[
         "--effect",
         parser=choice_parser(EffectKind),
         metavar=choice_names(EffectKind),
-        help="What --save-masked shows.",
+        help="What --out and --save-masked show.",
         rich_help_panel=_OUT,
     ),
 ]
@@ -71,9 +74,27 @@ def run(
         str,
         typer.Argument(
             help="A file, a folder of images, a camera (0, /dev/video0), a URL (rtsp://, http://, udp://), "
-            "- for a pipe, or synthetic:demo."
+            "webrtc:whep:URL, - for a pipe, or synthetic:demo."
         ),
     ],
+    out: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE|whip:URL",
+            help="Where the picture with the effect goes: a video file, or a WHIP server; may be repeated.",
+            rich_help_panel=_OUT,
+        ),
+    ] = None,
+    token: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[HOST=]TOKEN",
+            envvar="GEST_STREAM_TOKEN",
+            show_envvar=True,
+            help="For WHIP and WHEP servers; with their host in front where there are several.",
+            rich_help_panel=_OUT,
+        ),
+    ] = None,
     save_masked: Annotated[
         Path | None,
         typer.Option(help="Video with the effect; .mp4 .mkv .mov .webm.", rich_help_panel=_OUT),
@@ -166,12 +187,16 @@ def run(
             "buffer.policy": buffer,
         },
     )
-    from gest_stream.sources.open import open_source
+    from gest_stream.sources.open import open_source, whep_url
 
     opened: list[Pipeline] = []
-    outputs = [path for path in (save_masked, save_landmarks, save_json, save_masks) if path is not None]
-    _refuse_shared_outputs(source, outputs)
+    files, pushed = split_outputs(out or [])
+    pulled = whep_url(source)
+    tokens = Tokens(token or [], pushed if pulled is None else [pulled, *pushed])
+    saved = [path for path in (*files, save_masked, save_landmarks, save_json, save_masks) if path is not None]
+    _refuse_shared_outputs(source, saved)
     sinks = make_sinks(settings, save_masked, save_landmarks, save_json, save_masks)
+    sinks += make_out_sinks(settings, files, pushed, tokens)
     if show:
         from gest_stream.overlay import Renderer
         from gest_stream.sinks.pointer import Pointer
@@ -184,8 +209,17 @@ def run(
                 pipeline.stop()
 
         sinks.append(WindowSink(Renderer(settings.effect).render, stop, pointer=pointer))
-    frames = open_source(source, realtime=realtime, size=picture_size, rate=rate, config=settings.source)
-    run_session(frames, settings, sinks, outputs, Verbosity(quiet, json), opened.append)
+    frames = open_source(
+        source,
+        realtime=realtime,
+        size=picture_size,
+        rate=rate,
+        config=settings.source,
+        rtc=settings.rtc,
+        token=tokens.of(pulled) if pulled is not None else None,
+    )
+    addresses = [f"whip:{redacted(url)}" for url in pushed]
+    run_session(frames, settings, sinks, [*saved, *addresses], Verbosity(quiet, json), opened.append)
 
 
 def _refuse_shared_outputs(source: str, outputs: list[Path]) -> None:
@@ -196,6 +230,27 @@ def _refuse_shared_outputs(source: str, outputs: list[Path]) -> None:
             raise SinkError(f"{outputs[index]}: two outputs would write this file; give each its own name")
         if path == Path(source).resolve():
             raise SinkError(f"{outputs[index]}: this is the input; give the output another name")
+
+
+def make_out_sinks(
+    settings: PipelineConfig, files: Sequence[Path], whip_urls: Sequence[str], tokens: Tokens
+) -> list[Sink]:
+    """A sink for every `--out`.
+
+    Raises:
+        SinkError: A file's suffix is unknown.
+        ConfigError: An address or a token cannot be used, or the effect cannot be shown there.
+    """
+    sinks: list[Sink] = []
+    if files:
+        from gest_stream.sinks.video import segmented_video
+
+        sinks += [segmented_video(path, settings.effect) for path in files]
+    if whip_urls:
+        from gest_stream.sinks.whip import WhipSink
+
+        sinks += [WhipSink(url, settings.effect, tokens.of(url), rtc=settings.rtc) for url in whip_urls]
+    return sinks
 
 
 def make_sinks(

@@ -41,7 +41,7 @@ def run_session(
     source: Source,
     config: PipelineConfig,
     sinks: Sequence[Sink],
-    outputs: Sequence[Path],
+    outputs: Sequence[Path | str],
     verbosity: Verbosity,
     on_pipeline: Callable[[Pipeline], None] | None = None,
 ) -> RunStats:
@@ -88,11 +88,11 @@ def run_session(
                 stats = await pipeline.run()
             info = pipeline.info
         if verbosity.json:
-            record = summary_record(info, stats, [str(path) for path in outputs], interrupted)
+            record = summary_record(info, stats, [str(output) for output in outputs], interrupted)
             typer.echo(json.dumps(record))
         console.print(summary_line(info, stats), highlight=False, soft_wrap=True)
-        for path in outputs:
-            console.print(f"  {path}", highlight=False, soft_wrap=True)
+        for output in outputs:
+            console.print(f"  {output}", highlight=False, soft_wrap=True)
         return stats
 
     stats = asyncio.run(go())
