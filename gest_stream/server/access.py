@@ -93,18 +93,22 @@ class Access:
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
         response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _EXPOSED
 
+    def knows_host(self, host: str) -> bool:
+        """Whether `host`, a name or an address in brackets where it is IPv6, is one of this server."""
+        name = host.lower().rstrip(".")
+        return self._any_name or name in self._names or self._is_own_address(name)
+
     def _check_host(self, request: web.Request) -> None:
         hosts = request.headers.getall(hdrs.HOST, [])
         match = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
         if match is None or int(match["port"] or 0) > 65_535:
             raise RefusedError("expected one Host header with a name or an address", HTTPStatus.BAD_REQUEST)
-        name = match["name"].lower().rstrip(".")
-        if self._any_name or name in self._names or self._is_own_address(name):
-            return
-        raise RefusedError(
-            f"this server is not known as {name}; start it with --public-name {name} if it is to be",
-            HTTPStatus.MISDIRECTED_REQUEST,
-        )
+        name = match["name"]
+        if not self.knows_host(name):
+            raise RefusedError(
+                f"this server is not known as {name}; start it with --public-name {name} if it is to be",
+                HTTPStatus.MISDIRECTED_REQUEST,
+            )
 
     def _is_own_address(self, name: str) -> bool:
         """Whether `name` is an address: no page can make the browser believe that one is its own."""
