@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import ssl
@@ -84,7 +85,8 @@ class Endpoint:
         self.name = f"{protocol}:{redacted(url)}"
         self._url = self._checked(url)
         # aiohttp would make a password in the address a header of its own, beside the token's
-        self._login = aiohttp.BasicAuth(self._url.user, self._url.password or "") if self._url.user else None
+        login = f"{self._url.user}:{self._url.password or ''}" if self._url.user else None
+        self._login = None if login is None else base64.b64encode(login.encode()).decode()
         self._url = self._url.with_user(None)
         self._token = token
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
@@ -148,9 +150,7 @@ class Endpoint:
             raise DialError(f"{self.name}: was redirected ({response.status}) to nowhere; check the address")
         target = url.join(URL(location)).with_user(None)
         if target.scheme not in ("http", "https") or (url.scheme == "https" and target.scheme != "https"):
-            raise DialError(
-                f"{self.name}: was redirected from https to {target.scheme or 'nowhere'}, which is not followed"
-            )
+            raise DialError(f"{self.name}: was redirected to {target.scheme or 'nowhere'}, which is not followed")
         _LOG.debug("%s: redirected to %s", self.name, redacted(str(target)))
         return target
 
@@ -160,7 +160,7 @@ class Endpoint:
             return {}
         if self._token is not None:
             return {hdrs.AUTHORIZATION: f"Bearer {self._token}"}
-        return {} if self._login is None else {hdrs.AUTHORIZATION: self._login.encode()}
+        return {} if self._login is None else {hdrs.AUTHORIZATION: f"Basic {self._login}"}
 
     async def _answer(self, response: aiohttp.ClientResponse) -> Answer:
         body = (await _first_bytes(response, _MAX_ANSWER_BYTES + 1)).decode("utf-8", "replace")
