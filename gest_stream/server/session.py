@@ -16,7 +16,7 @@ from aiortc import RTCDataChannel, RTCPeerConnection, RTCRtpTransceiver
 from gest_stream.config import PipelineConfig
 from gest_stream.errors import GestStreamError, SignallingError
 from gest_stream.rtc.clocks import SenderClock
-from gest_stream.rtc.connection import answer_offer, make_connection
+from gest_stream.rtc.connection import RtcConnection, answer_offer, make_connection
 from gest_stream.rtc.offer import OfferPurpose, check_offer, parse_fragment
 from gest_stream.server.command_channel import CommandChannel
 from gest_stream.server.commands import reply
@@ -94,7 +94,7 @@ class Session(ABC):
         self.etag = f'"{secrets.token_hex(8)}"'
         self._context = context
         self._on_end = on_end
-        self._connection: RTCPeerConnection = make_connection(context.config.rtc)
+        self._connection: RtcConnection = make_connection(context.config.rtc)
         self._connected = asyncio.Event()
         self._stopping = asyncio.Event()
         self._reason = ""
@@ -165,13 +165,8 @@ class Session(ABC):
         Raises:
             SignallingError: It cannot be read, or asks for an ICE restart.
         """
-        media = [*self._connection.getTransceivers(), self._connection.sctp]
-        mids = [one.mid for one in media if one is not None and one.mid is not None]
-        trickled = parse_fragment(fragment, mids, self._context.config.server.limits.max_sdp_bytes)
-        for candidate in trickled.candidates:
-            await self._connection.addIceCandidate(candidate)
-        if trickled.complete:
-            await self._connection.addIceCandidate(None)
+        limit = self._context.config.server.limits.max_sdp_bytes
+        await self._connection.add_candidates(parse_fragment(fragment, self._connection.mids, limit))
 
     def set_background(self, encoded: bytes) -> None:
         """Take a PNG or JPEG picture for the effect `replace`; safe from any thread.
