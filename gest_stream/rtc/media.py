@@ -1,0 +1,80 @@
+"""aiortc's receiver and sender, which also say what clocks and counters need to know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiortc import RTCRtpReceiver, RTCRtpSender
+from aiortc.rtcdtlstransport import RTCDtlsTransport
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpReceiveParameters
+from aiortc.rtcrtpsender import RTCEncodedFrame
+from aiortc.rtp import AnyRtcpPacket, RtcpSrPacket, RtpPacket
+
+from gest_stream.rtc.clocks import SenderReports
+from gest_stream.rtc.decoding import DecodingCounts, counting
+from gest_stream.rtc.jitter import MarkerJitterBuffer
+
+
+class MediaReceiver(RTCRtpReceiver):
+    """A receiver that gives out every complete frame at once, and remembers what the sender reports of its clock.
+
+    Args:
+        kind: "audio" or "video".
+        transport: What it receives over.
+    """
+
+    def __init__(self, kind: str, transport: RTCDtlsTransport) -> None:
+        super().__init__(kind, transport)
+        self.counts = DecodingCounts()
+        """What became of its frames."""
+        self.reports = SenderReports()
+        """What the sender said of its clock."""
+        self._reporting_ssrc: int | None = None
+
+    @property
+    def timestamp_origin(self) -> int | None:
+        """The RTP timestamp that pts count from, mod 2^32; None before the first frame."""
+        origin: int | None = self._private("timestamp_mapper")._origin
+        return origin
+
+    async def receive(self, parameters: RTCRtpReceiveParameters) -> None:
+        """Start receiving."""
+        with counting(self.counts):
+            await super().receive(parameters)
+
+    async def _handle_rtcp_packet(self, packet: AnyRtcpPacket) -> None:
+        if isinstance(packet, RtcpSrPacket) and packet.ssrc not in self._private("rtx_ssrc"):
+            if packet.ssrc != self._reporting_ssrc:  # another stream, whose timestamps begin elsewhere
+                self._reporting_ssrc, self.reports = packet.ssrc, SenderReports()
+            self.reports.add(packet.sender_info.ntp_timestamp, packet.sender_info.rtp_timestamp)
+        await super()._handle_rtcp_packet(packet)
+
+    async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+        await super()._handle_rtp_packet(packet, arrival_time_ms)
+        buffer = self._private("jitter_buffer")
+        while isinstance(buffer, MarkerJitterBuffer) and (frame := buffer.next_frame()) is not None:
+            codec = self._private("codecs").get(frame.payload_type)
+            if codec is not None and self._private("decoder_thread"):
+                frame.timestamp = self._private("timestamp_mapper").map(frame.timestamp)
+                self._private("decoder_queue").put((codec, frame))
+
+    def _private(self, name: str) -> Any:
+        return getattr(self, f"_RTCRtpReceiver__{name}")
+
+
+class MediaSender(RTCRtpSender):
+    """A sender that knows by how much the RTP timestamps of its packets differ from those of its frames."""
+
+    timestamp_origin: int | None = None
+    """What is added to a frame's pts, in 1/90000 s, mod 2^32; None before a first frame was sent."""
+    _encoded_timestamp: int | None = None
+
+    async def _next_encoded_frame(self, codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
+        # called again when all packets of the frame before have left, of which aiortc keeps the RTP timestamp
+        if self.timestamp_origin is None and self._encoded_timestamp is not None:
+            sent: int = getattr(self, "_RTCRtpSender__rtp_timestamp")  # noqa: B009  # private, so not an attribute for mypy
+            self.timestamp_origin = (sent - self._encoded_timestamp) % 2**32
+        encoded = await super()._next_encoded_frame(codec)
+        if encoded is not None:
+            self._encoded_timestamp = encoded.timestamp
+        return encoded
