@@ -125,6 +125,13 @@ class VideoDecoder(Decoder):
         self._codec.thread_count = 1
         self._codec.flags |= Flags.low_delay
         self._codec.options = {"max_pixels": str(max_frame_px)}
+        self._max_frame_px = max_frame_px
+
+    @property
+    def refused(self) -> tuple[int, int] | None:
+        """The size of the pictures where it is why they are not decoded."""
+        size = self._codec.width, self._codec.height
+        return size if size[0] * size[1] > self._max_frame_px else None
 
     def decode(self, encoded_frame: JitterFrame) -> list[Frame]:
         """The pictures of one encoded frame; their pts are its timestamp."""
@@ -150,7 +157,8 @@ class _Worker:
         self._decoder: Decoder | None = None
         self._codec_name = ""
         self._skips_since: float | None = None
-        self._skips_large = False
+        self._refuses_vp8 = False
+        self._refused: tuple[int, int] | None = None
         self._requested_at = -1e9
         self._failures = 0
 
@@ -211,12 +219,9 @@ class _Worker:
     def _is_wanted(self, codec: RTCRtpCodecParameters, encoded: JitterFrame) -> bool:
         size = vp8_size(encoded.data) if codec.name == "VP8" else None
         if size is not None:
-            too_large = size[0] * size[1] > self._config.max_frame_px
-            if too_large and not self._skips_large:
-                _LOG.warning("a peer sends %dx%d pixels; at most %d are taken", *size, self._config.max_frame_px)
-            self._skips_large = too_large
-        if self._skips_large:  # its inter frames as well, which other pictures cannot be predicted from
-            self._counts.too_large += 1
+            self._refuses_vp8 = size[0] * size[1] > self._config.max_frame_px
+        if self._refuses_vp8:  # its inter frames as well, which cannot be predicted from older pictures
+            self._refuse(size)
             return False
         if self._skips_since is None:
             return True
@@ -227,7 +232,17 @@ class _Worker:
         self._request_keyframe()
         return False
 
+    def _refuse(self, size: tuple[int, int] | None) -> None:
+        """Pass over a picture that is too large; another keyframe would be as large, so none is asked for."""
+        self._counts.too_large += 1
+        if size is not None and size != self._refused:
+            _LOG.warning("a peer sends %dx%d pixels; at most %d are taken", *size, self._config.max_frame_px)
+            self._refused = size
+
     def _fail(self, codec: RTCRtpCodecParameters, exc: Exception) -> None:
+        if isinstance(self._decoder, VideoDecoder) and (size := self._decoder.refused) is not None:
+            self._refuse(size)
+            return
         self._counts.failed += 1
         self._failures += 1
         level = logging.INFO if self._failures == 1 else logging.DEBUG
