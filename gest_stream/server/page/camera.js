@@ -4,6 +4,7 @@ const SIZES = { 480: [640, 480], 720: [1280, 720] };
 
 export class Camera extends EventTarget {
   stream = null;
+  #newest = 0;
 
   /** The video track, null while it is off. */
   get track() {
@@ -13,6 +14,7 @@ export class Camera extends EventTarget {
   /**
    * Open it, or open it anew with other settings.
    * @param {{lines: string, deviceId: string}} wanted
+   * @returns {Promise<boolean>} false where it was closed, or opened anew, in the meantime
    * @throws {DOMException | TypeError} as getUserMedia does; TypeError where the page may not ask at all
    */
   async open({ lines, deviceId }) {
@@ -23,17 +25,20 @@ export class Camera extends EventTarget {
     if (!navigator.mediaDevices?.getUserMedia) throw new NoCameraAccess();
     // some cameras open only once, and phones only one at a time
     this.close();
+    const mine = this.#newest;
     const stream = await navigator.mediaDevices.getUserMedia({ video, audio: false });
+    if (mine !== this.#newest) return stopped(stream);
     this.stream = stream;
     this.track.contentHint = "motion";
     this.track.addEventListener("ended", () => {
       if (this.stream === stream) this.dispatchEvent(new Event("gone"));
     });
-    return this.track;
+    return true;
   }
 
   close() {
-    for (const track of this.stream?.getTracks() ?? []) track.stop();
+    this.#newest++;
+    if (this.stream) stopped(this.stream);
     this.stream = null;
   }
 
@@ -44,6 +49,11 @@ export class Camera extends EventTarget {
       .filter(({ kind, deviceId }) => kind === "videoinput" && deviceId)
       .map(({ deviceId, label }, index) => ({ deviceId, label: label || `Camera ${index + 1}` }));
   }
+}
+
+function stopped(stream) {
+  for (const track of stream.getTracks()) track.stop();
+  return false;
 }
 
 /** The browser offers no cameras to this page: it did not come over HTTPS or from this machine. */

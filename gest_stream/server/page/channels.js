@@ -7,7 +7,8 @@ const ANSWER_MS = 5_000;
 export class Refused extends Error {}
 
 /**
- * Events: "result" and "hello" (detail: the message), "ended" (detail: the reason).
+ * Events: "result" and "hello" (detail: the message), "refused" (detail: the error of no command in particular),
+ * "ended" (detail: the reason), "gone" once the server closed them.
  */
 export class Channels extends EventTarget {
   #commands;
@@ -24,7 +25,10 @@ export class Channels extends EventTarget {
       if (message?.type === "result") this.#emit("result", message);
     };
     this.#commands.onmessage = ({ data }) => this.#take(parsed(data));
-    this.#commands.onclose = () => this.#forget("the connection is gone");
+    this.#commands.onclose = () => {
+      this.#forget("the connection is gone");
+      this.#emit("gone");
+    };
   }
 
   /**

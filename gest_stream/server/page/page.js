@@ -68,6 +68,7 @@ async function start() {
   if (link.running) return;
   notice.hide();
   tell("");
+  if (!viewing) show("camera", "Opening the camera…");
   if (viewing || (await openCamera())) link.start();
 }
 
@@ -79,9 +80,9 @@ function stop() {
 }
 
 async function openCamera() {
-  show("camera", "Opening the camera…");
   try {
-    await camera.open({ lines: form.elements.size.value, deviceId: form.elements.camera.value });
+    // the user may press Stop, or choose another one, while the browser asks
+    if (!(await camera.open({ lines: form.elements.size.value, deviceId: form.elements.camera.value }))) return false;
   } catch (problem) {
     link.stop();
     closeCamera();
@@ -90,11 +91,9 @@ async function openCamera() {
     notice.show(words, { label: "Try again", action: start });
     return false;
   }
-  // the user may have pressed Stop while the browser was asking
-  if (document.body.dataset.phase !== "camera") return camera.close(), false;
   at("sent").srcObject = camera.stream;
   at("sent").classList.add("shows");
-  await listCameras();
+  listCameras();
   return true;
 }
 
@@ -105,10 +104,7 @@ function closeCamera() {
 }
 
 async function changeCamera() {
-  if (!link.running) return;
-  const phase = [document.body.dataset.phase, at("status-text").textContent];
-  if (!(await openCamera())) return;
-  show(...phase);
+  if (!link.running || !(await openCamera())) return;
   await link.session?.send(camera.track).catch(() => link.renew());
 }
 
@@ -139,7 +135,7 @@ link.addEventListener("phase", ({ detail }) => {
 
 const PHASES = {
   connecting: ({ attempt }) => show("connecting", attempt > 1 ? "Connecting again…" : "Connecting…"),
-  live: () => show("live", "Live."),
+  live: () => show("live", viewing ? "Live." : "Connected; the server gets ready…"),
   waiting: ({ seconds, until, cause }) => {
     const words = aboutWaiting(cause, stream);
     show("waiting", `${words.title}. Next try in ${Math.ceil(seconds)} seconds.`);
@@ -168,6 +164,7 @@ function leave() {
 }
 
 function greet(session, hello) {
+  at("status-text").textContent = "Live.";
   effects.greet(session, hello);
   pointing.enabled = Boolean(hello.takes_clicks);
   at("pointing").disabled = !hello.takes_clicks;

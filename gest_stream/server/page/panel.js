@@ -5,7 +5,7 @@ import { GlassToGlass, Rate } from "./latency.js";
 const UPDATE_MS = 500;
 const SMOOTH = 0.1; // weight of the newest result in a stage's time
 const FRAME_MS = 1000 / 30; // a full bar
-const STAGES = ["queue", "landmarks", "encode", "redetect", "track", "segment", "render", "draw"];
+const STAGES = ["queue", "encode", "landmarks", "redetect", "segment", "track"];
 
 export class Panel {
   #glass = new GlassToGlass();

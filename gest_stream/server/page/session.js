@@ -7,6 +7,7 @@ const GATHER_MS = 500; // later candidates are trickled
 const CONNECT_MS = 15_000;
 const DISCONNECTED_MS = 3_000;
 const SILENT_MS = 5_000;
+const LOADING_MS = 60_000; // the same before the first picture: a server may have to load its models
 const WATCH_MS = 500;
 const WANTED = ["video/H264", "video/VP8"];
 
@@ -27,6 +28,7 @@ export class Session extends EventTarget {
   #watch = 0;
   #connectTimer = 0;
   #silent = { since: performance.now(), decoded: 0 };
+  #heard = false;
   #disconnectedSince = null;
 
   /**
@@ -101,11 +103,13 @@ export class Session extends EventTarget {
     const channels = new Channels(pc);
     channels.addEventListener("result", ({ detail }) => {
       this.#silent.since = performance.now();
+      this.#heard = true;
       this.#emit("result", detail);
     });
     channels.addEventListener("hello", ({ detail }) => this.#emit("hello", detail));
     channels.addEventListener("refused", ({ detail }) => this.#emit("refused", detail));
     channels.addEventListener("ended", ({ detail }) => this.#finish("ended", detail));
+    channels.addEventListener("gone", () => this.#finish("lost", "the server closed the connection"));
     return channels;
   }
 
@@ -125,7 +129,7 @@ export class Session extends EventTarget {
     const decoded = await framesDecoded(this.transceiver.receiver);
     if (decoded !== this.#silent.decoded || this.paused || this.#pc.connectionState !== "connected") {
       this.#silent = { since: now, decoded };
-    } else if (now - this.#silent.since > SILENT_MS) {
+    } else if (now - this.#silent.since > (decoded || this.#heard ? SILENT_MS : LOADING_MS)) {
       this.#finish("lost", "nothing came from the server any more");
     }
   }
