@@ -127,6 +127,8 @@ class Peer:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         await self.connection.close()
+        for task in self._tasks:
+            task.cancel()  # a track of a connection that was never made does not end by itself
         if self._tasks:
             await asyncio.wait(self._tasks)
 
