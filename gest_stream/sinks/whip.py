@@ -130,9 +130,7 @@ class WhipSink:
         finally:
             await self._pictures.close()
         if self._dropped:
-            _LOG.warning(
-                "%s: %d results came while there was no connection, and were not sent", self.name, self._dropped
-            )
+            _LOG.warning("%s: %d results were not sent: there was no connection", self.name, self._dropped)
 
     async def _dial(self) -> Call:
         from gest_stream.rtc.call import dial

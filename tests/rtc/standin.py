@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from ssl import SSLContext
 from typing import Any
@@ -16,7 +17,7 @@ from aiortc.mediastreams import MediaStreamError
 
 from gest_stream.config import RtcConfig
 from gest_stream.rtc.connection import RtcConnection, answer_offer, make_connection
-from tests.rtc.peers import BarTrack
+from tests.rtc.peers import BarTrack, until
 
 Refusal = Callable[[], web.Response]
 
@@ -49,6 +50,8 @@ class StandIn:
     """From the path of a session to its Location."""
     change: Callable[[str], str] = lambda sdp: sdp
     """What is done to every answer."""
+    read: Callable[[str], str] = lambda sdp: sdp
+    """What is done to every offer before it is answered."""
     sessions: dict[str, RtcConnection] = field(default_factory=dict)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -57,7 +60,19 @@ class StandIn:
         return [path for seen, path, _ in self.requests if seen == method]
 
     async def hang_up(self) -> None:
-        """End every session from this side."""
+        """End every session from this side, once its connection is up: before that the peer would not hear of it."""
+        await until(lambda: self.connected == len(self.sessions))
+        await self.close()
+
+    def vanish(self) -> None:
+        """Stop answering without a word, as a machine does that lost its power."""
+        for connection in self.sessions.values():
+            for transceiver in connection.getTransceivers():
+                for socket in transceiver.receiver.transport.transport._connection._protocols:
+                    socket.transport.close()
+
+    async def close(self) -> None:
+        """Close every connection."""
         for connection in self.sessions.values():
             await connection.close()
         self.sessions.clear()
@@ -89,7 +104,7 @@ class StandIn:
                 if not publishes:
                     transceiver.sender.replaceTrack(self.make_track())
 
-        answer = self.change(await answer_offer(connection, offer, RtcConfig(), attach))
+        answer = self.change(await answer_offer(connection, self.read(offer), RtcConfig(), attach))
         headers = {"Location": self.location(path), **self.headers}
         return web.Response(status=201, text=answer, content_type="application/sdp", headers=headers)
 
@@ -135,5 +150,29 @@ async def standing_in(server: StandIn | None = None, ssl: SSLContext | None = No
     try:
         yield server
     finally:
-        await server.hang_up()
+        await server.close()
         await runner.cleanup()
+
+
+@contextmanager
+def standing_in_thread(server: StandIn) -> Iterator[StandIn]:
+    """The same on a thread of its own, for what has an event loop of its own."""
+    ready = threading.Event()
+    endings: list[Callable[[], object]] = []
+
+    async def serve() -> None:
+        end, loop = asyncio.Event(), asyncio.get_running_loop()
+        endings.append(lambda: loop.call_soon_threadsafe(end.set))
+        async with standing_in(server):
+            ready.set()
+            await end.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield server
+    finally:
+        for end in endings:
+            end()
+        thread.join()

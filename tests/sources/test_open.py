@@ -10,6 +10,7 @@ from gest_stream.sources.open import open_source
 from gest_stream.sources.stdin import StdinSource
 from gest_stream.sources.synthetic import SyntheticSource
 from gest_stream.sources.webcam import WebcamSource
+from gest_stream.sources.whep import WhepSource
 from tests.media import make_clip, make_image, numbered
 from tests.sources.running import open_error, read_all
 
@@ -25,6 +26,8 @@ from tests.sources.running import open_error, read_all
         ("rtsp://cam/stream", NetworkSource),
         ("HTTPS://host/a.m3u8", NetworkSource),
         ("udp://239.0.0.1:5000", NetworkSource),
+        ("webrtc:whep:https://host/whep/cam", WhepSource),
+        ("whep:http://host:8765/whep/cam", WhepSource),
         ("-", StdinSource),
         ("synthetic:", SyntheticSource),
         ("synthetic:demo,frames=3", SyntheticSource),
@@ -52,6 +55,12 @@ def test_a_file_named_by_a_number_wins_over_the_camera(tmp_path: Path, monkeypat
     make_clip(tmp_path / "clip.mkv").rename(tmp_path / "7")
     monkeypatch.chdir(tmp_path)
     assert len(read_all(open_source("7"))) == 10
+
+
+@pytest.mark.parametrize("text", ["webrtc:https://host/x", "whip:https://host/x", "webrtc:whip:https://host/x"])
+def test_how_a_webrtc_stream_is_pulled_is_told(text: str) -> None:
+    with pytest.raises(SourceOpenError, match="a stream is pulled with 'webrtc:whep:URL'; 'whip:URL' is for outputs"):
+        open_source(text)
 
 
 def test_an_unknown_scheme_names_the_known_ones() -> None:
