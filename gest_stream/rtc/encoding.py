@@ -255,7 +255,7 @@ class RealtimeVp8Encoder(_RealtimeEncoder, AiortcVp8Encoder):
         context = av.CodecContext.create("libvpx", "w")
         context.width, context.height, context.pix_fmt = width, height, "yuv420p"
         context.time_base, context.gop_size = Fraction(1, _CLOCK_HZ), _KEYFRAME_INTERVAL
-        context.qmin, context.qmax = 2, 56
+        context.qmin, context.qmax = 2, 63  # coarse pictures rather than a bitrate that the network does not have
         context.bit_rate = self._target
         rate = str(self._target)
         context.options = {
