@@ -112,7 +112,10 @@ def serve(
     console.print(f"redetector {build.choose_redetector(settings)[1]}", highlight=False)
 
     def ready(url: str) -> None:
-        console.print(f"page {url}/   WHIP {url}/whip/NAME   WHEP {url}/whep/NAME   (Ctrl-C ends)", highlight=False)
+        base = url.rstrip("/")
+        for name, path in (("page", ""), ("WHIP", "whip/NAME"), ("WHEP", "whep/NAME")):
+            console.print(f"{name}  {base}/{path}", highlight=False, soft_wrap=True)
+        console.print("Ctrl-C ends it", highlight=False)
 
     async def go() -> None:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
