@@ -8,7 +8,7 @@ from collections.abc import Callable
 from gest_stream.build import models
 from gest_stream.build.tracker import HandTracker
 from gest_stream.config import PipelineConfig
-from gest_stream.server import serve as http
+from gest_stream.server.serve import serve as serve_http
 from gest_stream.server.metrics import ServerMetrics
 from gest_stream.server.sessions import Sessions
 
@@ -28,4 +28,4 @@ async def serve(config: PipelineConfig, *, ready: Callable[[str], None] | None =
     metrics = ServerMetrics()
     kind = str(models.choose_segmenter(config)[0])
     sessions = Sessions(config, lambda: HandTracker(config), metrics, kind)
-    await http.serve(config, sessions, metrics, ready=ready, stop=stop)
+    await serve_http(config, sessions, metrics, ready=ready, stop=stop)

@@ -77,7 +77,7 @@ def test_frames_do_not_queue_up_under_a_segmenter_that_is_slower_than_the_camera
     pause = threading.Event()
 
     def slow() -> TrackerCore:
-        return scripted_tracker(ScriptedSegmenter(lambda seq: pause.wait(0.1)))  # type: ignore[arg-type, return-value]
+        return scripted_tracker(ScriptedSegmenter(lambda seq: pause.wait(0.1)))  # type: ignore[arg-type]
 
     async def run() -> list[float]:
         sessions = make_sessions(make_tracker=slow)
