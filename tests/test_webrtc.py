@@ -28,7 +28,7 @@ def test_a_processed_track_shows_the_overlay_and_keeps_pts() -> None:
             picture = await asyncio.wait_for(track.recv(), 10)
             pixel = picture.to_ndarray(format="rgb24")[60, 80].astype(int)
             spread = int(pixel.max() - pixel.min())
-            seen.append((picture.pts, Fraction(picture.time_base), spread))
+            seen.append((picture.pts, Fraction(picture.time_base or 0), spread))
         track.stop()
         await asyncio.wait_for(track.finished(), 10)
         return seen, results

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from gest_stream.build import models
 from gest_stream.build.tracker import HandTracker
 from gest_stream.config import PipelineConfig
-from gest_stream.server.serve import serve as serve_http
 from gest_stream.server.metrics import ServerMetrics
+from gest_stream.server.serve import serve as serve_http
 from gest_stream.server.sessions import Sessions
 
 

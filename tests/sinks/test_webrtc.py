@@ -85,7 +85,7 @@ def test_nothing_is_drawn_while_nobody_watches() -> None:
     async def run() -> tuple[int, int]:
         sink = PictureSink(PLAIN)
         drawn: list[FrameResult] = []
-        sink._drawn = lambda result: drawn.append(result)  # type: ignore[assignment, return-value, func-returns-value]
+        sink._drawn = lambda result: drawn.append(result)  # type: ignore[assignment, return-value]
         await sink.open(info_of(), None)
         await sink.write(result_at(0))
         alone = len(drawn)
