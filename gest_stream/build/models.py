@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gest_stream.config import PipelineConfig, RedetectorKind, SegmenterKind
 from gest_stream.errors import ConfigError
 from gest_stream.interfaces import HandDetector, Redetector, Segmenter
 from gest_stream.tracking.redetection import Redetection
+
+if TYPE_CHECKING:
+    from gest_stream.models.sam2_shared import SharedSam2
 
 _LOG = logging.getLogger(__name__)
 
@@ -58,22 +62,47 @@ def make_segmenter(config: PipelineConfig) -> Segmenter[Any] | None:
 
 
 def _make_sam2(config: PipelineConfig) -> Segmenter[Any]:
-    from gest_stream.models.registry import sam2_weights_name
     from gest_stream.models.sam2 import Sam2Segmenter, load_engine
-    from gest_stream.models.store import ModelStore
 
-    checkpoint = config.sam2.checkpoint or ModelStore().fetch(sam2_weights_name(config.sam2.size))
-    engine = load_engine(config.sam2, checkpoint, config.tracker.max_tracks)
+    engine = load_engine(config.sam2, _sam2_checkpoint(config), config.tracker.max_tracks)
     segmenter = Sam2Segmenter(engine)
     if engine.compute.is_cuda:
         segmenter.warmup((1280, 720), config.tracker.max_tracks)
     else:
-        _LOG.warning(
-            "sam2 on %s at %d pixels takes seconds a frame; a smaller --image-size is faster, and the segmenter light "
-            "keeps up with a camera",
-            *(engine.compute.device, config.sam2.image_size),
-        )
+        _warn_of_slowness(config, str(engine.compute.device))
     return segmenter
+
+
+def load_shared_sam2(config: PipelineConfig) -> SharedSam2:
+    """The weights of sam2 for several trackers.
+
+    Raises:
+        WeightsError: They can neither be found nor fetched, or belong to another model.
+        DeviceError: The device is not there.
+    """
+    from gest_stream.models.sam2_shared import load_shared
+
+    shared = load_shared(config.sam2, _sam2_checkpoint(config), config.batching)
+    if shared.compute.is_cuda:
+        shared.warmup()
+    else:
+        _warn_of_slowness(config, str(shared.compute.device))
+    return shared
+
+
+def _sam2_checkpoint(config: PipelineConfig) -> Path:
+    from gest_stream.models.registry import sam2_weights_name
+    from gest_stream.models.store import ModelStore
+
+    return config.sam2.checkpoint or ModelStore().fetch(sam2_weights_name(config.sam2.size))
+
+
+def _warn_of_slowness(config: PipelineConfig, device: str) -> None:
+    _LOG.warning(
+        "sam2 on %s at %d pixels takes seconds a frame; a smaller --image-size is faster, and the segmenter light "
+        "keeps up with a camera",
+        *(device, config.sam2.image_size),
+    )
 
 
 def choose_redetector(config: PipelineConfig) -> tuple[RedetectorKind, str]:

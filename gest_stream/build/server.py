@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from gest_stream.build import models
-from gest_stream.build.tracker import HandTracker
+from gest_stream.build.shared import SharedModels
 from gest_stream.config import PipelineConfig
 from gest_stream.server.metrics import ServerMetrics
 from gest_stream.server.serve import serve as serve_http
@@ -25,7 +24,7 @@ async def serve(config: PipelineConfig, *, ready: Callable[[str], None] | None =
         ConfigError: The address or the TLS files cannot be used.
         ModelError: A model cannot be loaded.
     """
+    shared = await asyncio.to_thread(SharedModels, config)
     metrics = ServerMetrics()
-    kind = str(models.choose_segmenter(config)[0])
-    sessions = Sessions(config, lambda: HandTracker(config), metrics, kind)
+    sessions = Sessions(config, shared.tracker, metrics, str(shared.kind), shared.close)
     await serve_http(config, sessions, metrics, ready=ready, stop=stop)

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, get_type_hints
 
+from gest_stream.config.batching import BatchingConfig
 from gest_stream.config.check import STRICT, nearest_name, take_members
 from gest_stream.config.hands import HandsConfig
 from gest_stream.config.light import LightConfig
@@ -44,6 +45,7 @@ class PipelineConfig:
     segmenter: SegmenterKind = SegmenterKind.AUTO
     light: LightConfig = field(default_factory=LightConfig)
     sam2: Sam2Config = field(default_factory=Sam2Config)
+    batching: BatchingConfig = field(default_factory=BatchingConfig)
     redetector: RedetectorConfig = field(default_factory=RedetectorConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     buffer: BufferConfig = field(default_factory=BufferConfig)
