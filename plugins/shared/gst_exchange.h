@@ -60,7 +60,7 @@ typedef enum gsx_state {
 typedef enum gsx_setting {
     GSX_EFFECT = 0,     /* a gsx_effect; ignored for GSX_OUTPUT_MASK, except GSX_EFFECT_ECHO */
     GSX_HANDS = 1,      /* a gsx_hands */
-    GSX_FEATHER_PX = 2, /* 0 to 100: width of the soft edge to either side of it */
+    GSX_FEATHER_PX = 2, /* 0 to 64, rounded: width of the soft edge to either side of it */
     GSX_SMOOTHING = 3,  /* 0 to 0.95: part of the mask that is carried over from the frame before; 0 is none */
     GSX_MASK_EVERY = 4, /* 1 to 60: hands are looked for on every n-th frame, and kept where they were between */
     GSX_BLUR_PX = 5,    /* 0.5 to 200: of the effect blur, in pixels of a picture of 720 lines */
