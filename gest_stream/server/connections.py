@@ -181,9 +181,7 @@ class _Connection(asyncio.Protocol):
 
     async def _secure(self, transport: asyncio.Transport, tls: ssl.SSLContext) -> None:
         try:
-            secured = await self._loop.start_tls(
-                transport, self, tls, server_side=True, ssl_handshake_timeout=self._owner.request_timeout_s
-            )
+            secured = await self._loop.start_tls(transport, self, tls, server_side=True)
         except OSError as exc:  # what is no TLS, and a client that left
             _LOG.debug("a connection was not secured: %s", exc)
             secured = None

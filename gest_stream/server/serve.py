@@ -81,10 +81,8 @@ async def _listen(
 ) -> None:
     assert runner.server is not None
     factory = runner.app[CONNECTIONS].guard(runner.server, tls)
-    # "localhost" is two addresses, and each would take a free port of its own
-    host = "127.0.0.1" if config.host == "localhost" and config.port == 0 else config.host
     try:
-        server = await asyncio.get_running_loop().create_server(factory, host, config.port)
+        server = await asyncio.get_running_loop().create_server(factory, config.host, config.port)
     except OSError as exc:
         raise ConfigError(_explain(config, exc)) from exc
     try:

@@ -135,7 +135,7 @@ def settings(token: str | None = None, limits: LimitsConfig | None = None, **ser
     return PipelineConfig(server=ServerConfig(port=0, token=token, limits=limits or LimitsConfig(), **server))
 
 
-async def until(holds: Callable[[], object], within_s: float = 5.0) -> None:
+async def until(holds: Callable[[], object], within_s: float = 30.0) -> None:
     """Wait until something holds."""
     for _ in range(int(within_s / 0.005)):
         if holds():
@@ -172,7 +172,7 @@ async def serving(
             yield client
     finally:
         stop.set()
-        await asyncio.wait_for(server, 20)
+        await asyncio.wait_for(server, 60)
 
 
 def ask(

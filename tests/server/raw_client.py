@@ -57,7 +57,7 @@ class RawClient:
             at += 1
             await asyncio.sleep(pause_s)
 
-    async def rest(self, within_s: float = 10.0) -> bytes:
+    async def rest(self, within_s: float = 30.0) -> bytes:
         """Everything that comes until the server hangs up."""
         received = b""
         async with asyncio.timeout(within_s):
@@ -66,7 +66,7 @@ class RawClient:
                     received += chunk
         return received
 
-    async def head(self, within_s: float = 10.0) -> bytes:
+    async def head(self, within_s: float = 30.0) -> bytes:
         """The answer's status line and headers."""
         async with asyncio.timeout(within_s):
             return await self._reader.readuntil(b"\r\n\r\n")

@@ -11,8 +11,8 @@ from gest_stream.config import LimitsConfig
 from tests.server.fake_sessions import SDP, TOKEN, FakeSessions, ask, offer, settings
 from tests.server.raw_client import RawClient, status_of
 
-TIMEOUT_S = 0.4
-SLACK_S = 1.5
+TIMEOUT_S = 0.3
+SLACK_S = 5.0
 """What a machine that is busy may add."""
 
 POST = "POST /loop HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\n"
@@ -24,7 +24,7 @@ async def be_served(client: ClientSession, seconds: float) -> int:
     loop = asyncio.get_running_loop()
     until_s, count = loop.time() + seconds, 0
     while loop.time() < until_s:
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(5):
             async with client.get("/healthz") as response:
                 assert response.status == 200
         count += 1
@@ -49,12 +49,12 @@ def test_forty_clients_that_send_byte_by_byte_are_cut_off_while_others_are_serve
             await raw.send(text[:-1])
             sending = asyncio.create_task(raw.dribble(text[-1], 0.05))
             answers.append(await raw.rest())
-            assert TIMEOUT_S * 0.9 < raw.age_s < TIMEOUT_S + SLACK_S + 2  # and what lingering a body may take
+            assert TIMEOUT_S * 0.9 < raw.age_s < TIMEOUT_S + SLACK_S
             sending.cancel()
 
     async def check(client: ClientSession, sessions: FakeSessions) -> None:
         crawling = [asyncio.create_task(crawl(client)) for _ in range(40)]
-        assert await be_served(client, 1.0) > 10
+        assert await be_served(client, 0.7) > 10
         await asyncio.gather(*crawling)
         assert not sessions.begun
 
@@ -95,7 +95,7 @@ def test_a_request_that_takes_long_to_be_handled_is_not_cut_off() -> None:
     async def check(client: ClientSession, sessions: FakeSessions) -> None:
         assert sessions.gate is not None
         loop = asyncio.get_running_loop()
-        loop.call_later(TIMEOUT_S * 3, sessions.gate.set)
+        loop.call_later(TIMEOUT_S * 2, sessions.gate.set)
         async with client.post("/loop", data=offer(), headers=SDP) as response:
             assert response.status == 201
 
@@ -107,7 +107,7 @@ def test_a_client_that_does_not_read_its_answers_is_cut_off() -> None:
         async with RawClient(client) as raw:
             raw._writer.transport.pause_reading()  # type: ignore[attr-defined]
             # more than the buffers between the two hold, so that it ends only when the server hangs up
-            await asyncio.wait_for(raw.send("GET /page/index.html HTTP/1.1\r\nHost: localhost\r\n\r\n" * 500_000), 6)
+            await asyncio.wait_for(raw.send("GET /page/index.html HTTP/1.1\r\nHost: localhost\r\n\r\n" * 500_000), 20)
             assert raw._writer.transport.is_closing()
             assert raw.age_s > TIMEOUT_S * 0.9
 
@@ -127,6 +127,21 @@ def test_an_unwanted_body_that_never_ends_is_not_read_for_long() -> None:
     ask(check, settings(TOKEN, limits=LimitsConfig(request_timeout_s=TIMEOUT_S)))
 
 
+def test_an_unwanted_body_is_read_no_longer_than_its_sender_needs_to_see_the_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gest_stream.server.serve._LINGER_S", 0.2)
+
+    async def check(client: ClientSession, sessions: FakeSessions) -> None:
+        async with RawClient(client) as raw:
+            await raw.send(POST + "Content-Length: 100000\r\n\r\n")  # which is too much: it is refused unseen
+            assert status_of(await raw.head()) == 413
+            await raw.rest()
+            assert raw.age_s < 0.2 + SLACK_S
+
+    ask(check)
+
+
 def test_connections_beyond_the_limit_are_closed_at_once_and_let_in_when_others_left(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -137,7 +152,7 @@ def test_connections_beyond_the_limit_are_closed_at_once_and_let_in_when_others_
         for _ in range(3):
             async with RawClient(client) as refused:
                 await refused.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-                assert await refused.rest(1.0) == b""
+                assert await refused.rest() == b""
         for raw in held:
             await raw.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             assert status_of(await raw.rest()) == 200
