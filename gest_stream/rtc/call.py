@@ -44,20 +44,21 @@ class Call:
         if self.connection.connectionState in ("failed", "closed"):
             self.ended.set()
 
-    async def offer(self, transceiver: RTCRtpTransceiver) -> tuple[IceServerConfig, ...]:
+    async def offer(self, add_media: Callable[[RtcConnection], RTCRtpTransceiver]) -> tuple[IceServerConfig, ...]:
         """Make the offer and take the answer.
 
         Args:
-            transceiver: What the answer must agree to.
+            add_media: Adds what the answer must agree to.
 
         Returns:
             The ICE servers that the endpoint names.
 
         Raises:
-            DialError: The endpoint is not reached or refuses, or its answer has no use for the transceiver.
+            DialError: An ICE server cannot be used, the endpoint is not reached or refuses, or its answer has no use
+                for the transceiver.
         """
         name = self._endpoint.name
-        await self.connection.setLocalDescription(await self.connection.createOffer())
+        transceiver = await self._gather(add_media)
         answer = await self._endpoint.offer(self.connection.localDescription.sdp)
         self._session_url = answer.session_url
         try:
@@ -68,6 +69,25 @@ class Call:
             does = "takes no video" if transceiver.direction == "sendonly" else "has no video to give"
             raise DialError(f"{name}: the server {does} under this address; check the path")
         return answer.ice_servers
+
+    async def _gather(self, add_media: Callable[[RtcConnection], RTCRtpTransceiver]) -> RTCRtpTransceiver:
+        """Set the local description, for which aioice asks the ICE servers.
+
+        Raises:
+            DialError: A server cannot be used.
+        """
+        config = self.connection.config
+        try:
+            async with asyncio.timeout(config.connect_timeout_s):
+                transceiver = add_media(self.connection)
+                await self.connection.setLocalDescription(await self.connection.createOffer())
+                return transceiver
+        except Exception as exc:  # an address that it cannot read, a login that is wrong, whatever aioice meets
+            servers = ", ".join(server.url for server in config.ice_servers) or "none"
+            raise DialError(
+                f"{self._endpoint.name}: no offer could be made with the ICE servers {servers} "
+                f"({type(exc).__name__}: {exc}); check rtc.ice_servers"
+            ) from exc
 
     async def connect(self, timeout_s: float) -> bool:
         """Wait until media can flow; False where the connection failed or the time is over."""
@@ -138,7 +158,7 @@ async def _offered(
     """A call whose offer was answered, and the ICE servers that came with the answer."""
     call = Call(endpoint, make_connection(config))
     try:
-        return call, await call.offer(add_media(call.connection))
+        return call, await call.offer(add_media)
     except BaseException:
         await call.hang_up()
         raise

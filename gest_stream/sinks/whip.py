@@ -166,6 +166,9 @@ class WhipSink:
                 self._call = call
         except DialError as exc:
             self._error = SinkError(str(exc))
+        except Exception as exc:  # nobody awaits this task: the next write tells
+            self._error = SinkError(f"{self.name}: reconnecting failed: {type(exc).__name__}: {exc}")
+            self._error.__cause__ = exc
 
 
 def _h264_first() -> list[RTCRtpCodecCapability]:

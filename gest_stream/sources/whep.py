@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from gest_stream.audio import AudioFeed
 from gest_stream.config import RtcConfig, SourceConfig
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gest_stream.rtc.call import Call
     from gest_stream.rtc.connection import RtcConnection
 
-T = TypeVar("T")
+_LEAST_S = 0.5  # for the first frame, where connecting has used up the time
 _FIRST_STEP = 3000  # of the 90 kHz clock, a thirtieth of a second, where two frames have not told the rate yet
 
 
@@ -96,9 +96,13 @@ class WhepSource:
             raise SourceError(f"{self._name}: was already used; make a new source for every run")
         self._loop = asyncio.get_running_loop()
         try:
-            self._line = await self._unless_stopped(self._connect())
+            if not self._stopped:
+                await self._unless_stopped(self._connect())
         except DialError as exc:
             raise SourceOpenError(str(exc)) from exc
+        except BaseException:
+            await self._hang_up()
+            raise
         if self._line is None:
             raise SourceOpenError(f"{self._name}: was stopped while it was being opened")
         self._info = self._line.track.info
@@ -108,6 +112,9 @@ class WhepSource:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.stop()
+        await self._hang_up()
+
+    async def _hang_up(self) -> None:
         line, self._line = self._line, None
         if line is not None:
             await line.close()
@@ -125,22 +132,21 @@ class WhepSource:
             self._line.track.stop()
 
     async def __aiter__(self) -> AsyncIterator[Frame]:
-        while (line := self._line) is not None and not self._stopped:
+        while (line := self._line) is not None:
             why = "the server ended the session"
             try:
                 async for frame in line.track:
                     yield self._placed(frame)
             except SourceLostError as exc:
                 why = str(exc).removeprefix(f"{self._name}: ")
-            if self._stopped or self._line is None:
+            if self._stopped:
                 return
-            self._line = None
-            await line.close()
-            self._line = await self._unless_stopped(self._reconnect(why))
+            await self._hang_up()
+            await self._unless_stopped(self._reconnect(why))
             self._joining = True
 
-    async def _connect(self) -> _Line:
-        """Connect and wait for the first frame.
+    async def _connect(self) -> None:
+        """Connect and wait for the first frame; fills `_line`.
 
         Raises:
             DialError: No connection came about.
@@ -154,7 +160,7 @@ class WhepSource:
         assert self._loop is not None
         since_s = self._loop.time()
         call = await dial(self._endpoint, self._rtc, add_video)
-        left_s = max(self._rtc.connect_timeout_s - (self._loop.time() - since_s), 1.0)
+        left_s = max(self._rtc.connect_timeout_s - (self._loop.time() - since_s), _LEAST_S)
         [transceiver] = call.connection.getTransceivers()
         track = TrackSource(
             transceiver.receiver.track,
@@ -167,20 +173,20 @@ class WhepSource:
         except BaseException:
             await call.hang_up()
             raise
-        return _Line(call, track)
+        self._line = _Line(call, track)
 
-    async def _reconnect(self, why: str) -> _Line:
+    async def _reconnect(self, why: str) -> None:
         from gest_stream.rtc.endpoint import DialError
         from gest_stream.rtc.redial import redial
 
         setting = "source.reconnect.give_up_after_s"
         try:
-            return await redial(self._name, self._config.reconnect, self._connect, why, setting=setting)
+            await redial(self._name, self._config.reconnect, self._connect, why, setting=setting)
         except DialError as exc:
             raise SourceLostError(str(exc)) from exc
 
-    async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """What `work` returns; None where the source was stopped meanwhile, and `work` is cancelled."""
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work`, which is cancelled where the source is stopped meanwhile."""
         task = asyncio.ensure_future(work)
         stopped = asyncio.ensure_future(self._stopping.wait())
         try:
@@ -190,7 +196,8 @@ class WhepSource:
             if not task.done():
                 task.cancel()
                 await asyncio.wait({task})
-        return None if task.cancelled() else task.result()
+        if not task.cancelled():
+            task.result()
 
     def _placed(self, frame: Frame) -> Frame:
         """A connection's frame in its place in the whole stream; each connection has a clock and a count of its own."""

@@ -74,12 +74,12 @@ def test_out_pushes_to_a_server_and_writes_files_at_once(run: Run, clip: Path, t
 def test_whep_pulls_from_a_server_until_it_ends(run: Run, tmp_path: Path) -> None:
     lines = tmp_path / "hands.jsonl"
     limits = ["--set", "source.read_timeout_s=0.5", "--set", "source.reconnect.give_up_after_s=0"]
-    with standing_in_thread(StandIn(token=TOKEN, make_track=lambda: BarTrack(count=45))) as server:
+    with standing_in_thread(StandIn(token=TOKEN, make_track=lambda: BarTrack(count=30))) as server:
         result = run(f"webrtc:whep:{server.base}/whep/cam", "--save-json", lines, "--token", TOKEN, *limits)
     error = error_of(result)
     assert isinstance(error, SourceLostError) and "no picture came for 0.5 s" in str(error)
     records = [json.loads(line) for line in lines.read_text().splitlines()]
-    assert len(records) >= 5
+    assert len(records) >= 2
     assert {(*record["size"], record["time_base"]) for record in records} == {(320, 240, "1/90000")}
     assert [token for _, _, token in server.requests] == [f"Bearer {TOKEN}"] * 2
 

@@ -100,6 +100,20 @@ def test_the_users_ice_servers_take_the_place_of_those_that_the_endpoint_names()
     asyncio.run(scenario())
 
 
+def test_an_ice_server_that_cannot_be_used_is_named() -> None:
+    async def scenario() -> None:
+        async with standing_in() as server:
+            config = RtcConfig(ice_servers=(IceServerConfig("turn:host:port", "user", "geheim"),))
+            with pytest.raises(
+                DialError, match=r"with the ICE servers turn:host:port .*check rtc\.ice_servers"
+            ) as info:
+                await dial(Endpoint(Protocol.WHEP, f"{server.base}/whep/cam"), config, receive_video)
+            assert "geheim" not in str(info.value)
+            assert server.offers == []
+
+    asyncio.run(scenario())
+
+
 def test_a_call_tells_when_the_server_hangs_up_and_hangs_up_but_once() -> None:
     async def scenario() -> None:
         async with standing_in() as server:

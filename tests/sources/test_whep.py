@@ -261,6 +261,18 @@ def test_stop_ends_opening_and_leaves_no_session() -> None:
     asyncio.run(scenario())
 
 
+def test_a_source_that_was_stopped_before_is_not_opened() -> None:
+    async def scenario() -> None:
+        async with standing_in() as server:
+            source = WhepSource(f"{server.base}/whep/cam", config=QUICK)
+            source.stop()
+            with pytest.raises(SourceOpenError, match="was stopped while it was being opened"):
+                await source.__aenter__()
+            assert server.requests == []
+
+    asyncio.run(scenario())
+
+
 def test_a_run_that_is_cancelled_while_opening_leaves_no_session() -> None:
     async def scenario() -> None:
         async with standing_in(StandIn(make_track=lambda: StallingTrack(0))) as server:
