@@ -56,6 +56,8 @@ class RtcConfig:
         start_bitrate_kbps: What a sender is told to begin with.
         min_bitrate_kbps: What a sender is told not to go below, and what our encoders do not.
         max_bitrate_kbps: The same from above.
+        max_bits_per_pixel: Our encoders give a pixel of a picture no more than that at 30 frames a second: 0.2 are
+            1.8 Mbit/s at 640x480.
         h264: What encodes H.264.
         max_frame_px: Pixels of a received frame; larger ones are not decoded.
         max_backlog: Received frames that may wait for the decoder; beyond, they are dropped up to the next keyframe.
@@ -65,9 +67,10 @@ class RtcConfig:
 
     __pydantic_config__: ClassVar[Any] = STRICT
     ice_servers: tuple[IceServerConfig, ...] = ()
-    start_bitrate_kbps: int = 3000
-    min_bitrate_kbps: int = 1000
-    max_bitrate_kbps: int = 8000
+    start_bitrate_kbps: int = 1500
+    min_bitrate_kbps: int = 300
+    max_bitrate_kbps: int = 4000
+    max_bits_per_pixel: float = 0.2
     h264: H264Encoder = H264Encoder.AUTO
     max_frame_px: int = 1920 * 1088
     max_backlog: int = 15
@@ -80,6 +83,7 @@ class RtcConfig:
         ordered = 50 <= bitrates[0] <= bitrates[1] <= bitrates[2] <= 100_000
         expected = "50 <= min <= start <= max <= 100000"
         require(ordered, "rtc: min_, start_ and max_bitrate_kbps", expected, bitrates)
+        require(0.01 <= self.max_bits_per_pixel <= 24, "rtc.max_bits_per_pixel", "0.01 to 24", self.max_bits_per_pixel)
         require(16 * 16 <= self.max_frame_px <= 8192 * 8192, "rtc.max_frame_px", "256 to 67108864", self.max_frame_px)
         require(1 <= self.max_backlog <= 1000, "rtc.max_backlog", "1 to 1000", self.max_backlog)
         require(

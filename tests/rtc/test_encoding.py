@@ -20,7 +20,13 @@ from gest_stream.rtc.scope import settings_of
 from tests.rtc.peers import bar_number, bar_picture
 
 _RTP = Fraction(1, 90_000)
-_WIDE = RtcConfig(start_bitrate_kbps=1000, min_bitrate_kbps=100, max_bitrate_kbps=4000, h264=H264Encoder.X264)
+_WIDE = RtcConfig(
+    start_bitrate_kbps=1000,
+    min_bitrate_kbps=100,
+    max_bitrate_kbps=4000,
+    max_bits_per_pixel=10,
+    h264=H264Encoder.X264,
+)
 _CODECS = {codec.name: codec for codec in CODECS["video"]}
 both = pytest.mark.parametrize("name", ["VP8", "H264"])
 
@@ -189,12 +195,22 @@ def test_vp8_is_not_opened_anew_for_every_step_up() -> None:
 
 @both
 def test_the_target_stays_within_the_configured_bounds(name: str) -> None:
-    encoder = _encoder(name, RtcConfig())
+    encoder = _encoder(name, RtcConfig(start_bitrate_kbps=3000, min_bitrate_kbps=1000, max_bitrate_kbps=8000))
     assert encoder.target_bitrate == 3_000_000
     encoder.target_bitrate = 1
     assert encoder.target_bitrate == 1_000_000
     encoder.target_bitrate = 10**12
     assert encoder.target_bitrate == 8_000_000
+
+
+@both
+def test_small_pictures_get_no_more_than_they_need(name: str) -> None:
+    encoder = _encoder(name, RtcConfig(max_bits_per_pixel=0.2))
+    encoder.target_bitrate = 10**12
+    encoder.encode(_frame(0, (640, 480)))
+    assert encoder.target_bitrate == 640 * 480 * 30 // 5
+    encoder.encode(_frame(1, (1280, 720)))
+    assert encoder.target_bitrate == 4_000_000
 
 
 @pytest.mark.parametrize(("size", "level"), [((320, 240), 30), ((640, 480), 31), ((1920, 1080), 40)])
