@@ -31,6 +31,7 @@ from gest_stream.server.reports import openapi
 from gest_stream.server.serve import serve
 from gest_stream.server.session import SessionKind
 from tests.server.fake_sessions import CANDIDATES, TOKEN, FakeSession, FakeSessions, settings
+from tests.server.peers import make_sessions
 
 EXAMPLES = 15
 ETAG = '"known"'
@@ -173,6 +174,13 @@ def test_the_description_names_every_route_and_no_other() -> None:
     app = make_app(PipelineConfig(), FakeSessions(), ServerMetrics())
     routes = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource is not None}
     assert routes == set(OPERATIONS)
+
+
+def test_health_is_described_as_real_sessions_count() -> None:
+    described = {"status": "ok"} | make_sessions().describe()
+    schema = SPEC["components"]["schemas"]["Health"]
+    assert set(described) == set(schema["required"]) == set(schema["properties"])
+    assert set(described["sessions"]) == set(schema["properties"]["sessions"]["required"])
 
 
 def _example(path: str) -> str:
