@@ -111,10 +111,12 @@ CONTRASTS = """
   while (walk.nextNode()) {
     const element = walk.currentNode.parentElement;
     const text = walk.currentNode.textContent.trim();
-    const disabled = element.closest("button:disabled, fieldset:disabled, label:has(input:disabled)");
-    if (!text || disabled || !element.checkVisibility() || element.closest("script, noscript, option")) continue;
+    const disabled = "button:disabled, fieldset:disabled > :not(.muted), label:has(input:disabled)";
+    const unread = "script, noscript, option, [aria-hidden=true]";
+    if (!text || !element.checkVisibility() || element.closest(`${disabled}, ${unread}`)) continue;
     const [ink, ground] = [rgba(getComputedStyle(element).color), groundOf(element)];
-    const opacity = Number(getComputedStyle(element).opacity);
+    let opacity = 1;
+    for (let one = element; one; one = one.parentElement) opacity *= Number(getComputedStyle(one).opacity);
     const seen = ink.slice(0, 3).map((value, at) => value * opacity + ground[at] * (1 - opacity));
     const [light, dark] = [luminance(seen), luminance(ground)].sort((a, b) => b - a);
     found.push([text.slice(0, 40), (light + 0.05) / (dark + 0.05)]);
@@ -139,7 +141,11 @@ def test_text_has_enough_contrast_in_both_schemes(stage: Stage, scheme: str) -> 
             live = await it.page.evaluate(CONTRASTS)
             await it.page.evaluate("peer.say({type: 'ended', reason: 'scripted'})")
             await it.until_phase("waiting")
-            found = live + await it.page.evaluate(CONTRASTS)
+            waiting = await it.page.evaluate(CONTRASTS)
+            await it.page.evaluate("peer.greeting.takes_clicks = false")
+            await it.until_phase("live")
+            await it.until_told("Clicks need", "pointing-note")
+            found = live + waiting + await it.page.evaluate(CONTRASTS)
             assert len(found) > 60 and any("Scripted." in text for text, _ in found)
             assert [(text, round(ratio, 2)) for text, ratio in found if ratio < 4.5] == []
 

@@ -1,0 +1,85 @@
+"""The whole loop: Chromium's camera, the page, the server and back, 640x480 for 30 s with the real models."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip("playwright", reason="playwright is not installed: pip install 'gest-stream[dev]'")
+
+from gest_stream.synthetic import preset
+from tests.browser.clip import CameraClip
+
+if TYPE_CHECKING:
+    from benchmarks.webrtc_recording import Recording
+
+pytestmark = [pytest.mark.browser, pytest.mark.weights, pytest.mark.timeout(600)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loop:
+    """One run and what it says."""
+
+    recording: Recording
+    figures: dict[str, Any]
+    screenshot: Path
+
+
+@pytest.fixture(scope="module")
+def loop(hand_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Loop:
+    """Thirty seconds of the loop; the figures and a screenshot are left in the run's temporary folder."""
+    from benchmarks.webrtc_figures import figures_of
+    from benchmarks.webrtc_recording import CHROMIUM, LoopSettings, record_loop
+
+    if not CHROMIUM.exists():
+        pytest.skip(f"there is no {CHROMIUM} here: apt-get install chromium")
+    folder = tmp_path_factory.mktemp("loop")
+    settings = LoopSettings(options=("--set", f"hands.model_path={hand_model}"))
+    clip = CameraClip(preset("demo"))
+    clip.write(folder / "camera.mjpeg", settings.clip_s)
+    recording = asyncio.run(record_loop(settings, folder / "camera.mjpeg", folder / "page.jpg"))
+    (folder / "camera.mjpeg").unlink()
+    figures = figures_of(recording, clip)
+    (folder / "figures.json").write_text(json.dumps(figures, indent=2))
+    return Loop(recording, figures, folder / "page.jpg")
+
+
+def test_twenty_five_frames_a_second_come_back_at_full_size(loop: Loop) -> None:
+    assert loop.figures["fps_returned"] >= 25
+    assert loop.figures["size"] == [640, 480]
+    assert loop.figures["unreadable"]["returned"] <= 0.02 * loop.figures["results"]["frames_shown"]
+
+
+def test_glass_to_glass_is_within_120_ms_and_nearly_always_within_200(loop: Loop) -> None:
+    delay = loop.figures["glass_to_glass_ms"]
+    assert delay["count"] >= 25 * 30 * 0.9
+    assert delay["p50"] <= 120 and delay["p95"] <= 200, delay
+
+
+def test_the_panel_says_what_the_numbers_in_the_pictures_say(loop: Loop) -> None:
+    panel = loop.figures["panel"]
+    assert panel["times_read"] >= 15
+    assert abs(panel["p50_furthest_from_barcode_ms"]) <= 30, panel
+
+
+def test_a_result_is_about_the_very_frame_that_is_shown_with_it(loop: Loop) -> None:
+    results = loop.figures["results"]
+    assert results["share_with_result"] >= 0.95
+    assert results["share_with_hand_found"] >= 0.9
+    assert results["landmark_error_median"] < 0.06
+    assert results["box_iou_median"] > 0.85
+    # the hands move: results of the frame before or after would lie further off
+    assert results["best_frame_offset"] == 0, results["landmark_error_mean_by_frame_offset"]
+
+
+def test_the_overlay_lies_on_the_true_hands_and_nowhere_else(loop: Loop) -> None:
+    overlay = loop.figures["overlay"]
+    assert overlay["hands_looked_at"] >= 5
+    assert overlay["share_of_hand_median"] >= 0.9
+    assert overlay["share_of_background_max"] <= 0.02
+    assert loop.screenshot.stat().st_size > 10_000
