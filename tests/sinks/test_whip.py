@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import logging
 import re
 import threading
@@ -16,6 +17,7 @@ from aiohttp import web
 from gest_stream.config import EffectConfig, EffectKind, ReconnectConfig, RtcConfig
 from gest_stream.errors import ConfigError, SinkError
 from gest_stream.interfaces import SourceInfo
+from gest_stream.sinks.webrtc import PictureTrack
 from gest_stream.sinks.whip import WhipSink
 from gest_stream.types import Frame, FrameResult
 from tests.rtc.peers import until
@@ -197,6 +199,21 @@ def test_a_lost_connection_is_made_anew_while_results_go_on(caplog: pytest.LogCa
     assert told[1] == "lost (the server ended the session, or is gone); reconnecting for up to 10 s"
     assert told[2].startswith("back after")
     assert told[3:] == ["5 results were not sent: there was no connection"]
+
+
+def test_attempts_that_fail_leave_no_track_to_draw_for() -> None:
+    def live_tracks() -> int:
+        return sum(isinstance(one, PictureTrack) and one.readyState == "live" for one in gc.get_objects())
+
+    async def scenario() -> None:
+        async with pushing() as (server, sink):
+            assert live_tracks() == 1
+            server.always = lambda: web.Response(status=503)
+            await server.hang_up()
+            await until(lambda: len(server.seen("POST")) >= 5)
+            assert live_tracks() <= 1  # of the attempt that may be going on
+
+    asyncio.run(scenario())
 
 
 def test_a_server_that_stays_away_ends_the_run_with_the_remedy() -> None:
