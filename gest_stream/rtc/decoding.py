@@ -223,6 +223,8 @@ class _Worker:
         if self._refuses_vp8:  # its inter frames as well, which cannot be predicted from older pictures
             self._refuse(size)
             return False
+        if getattr(encoded, "follows_loss", False):
+            self._skips_since = time.monotonic()
         if self._skips_since is None:
             return True
         if is_keyframe(codec, encoded) or time.monotonic() - self._skips_since > _WAIT_FOR_KEYFRAME_S:

@@ -1,7 +1,8 @@
 """Every change of aiortc's and aioice's behaviour.
 
 - marker: video frames are given out with their last packet (`jitter`); aiortc waits for the first packet of the next
-  frame, which is one frame of delay.
+  frame, which is one frame of delay. A lost packet is asked for again, and given up after 0.5 s (`media`); aiortc asks
+  once, and stands still until 512 packets have come.
 - decoder: a bounded daemon thread that no error ends (`decoding`); aiortc's queues have no bound (aiortc PR 498, issue
   1192), pictures of any size are decoded, errors other than FFmpeg's end the thread, and a connection that nobody
   closed holds the process.
@@ -11,11 +12,13 @@
 - consent: a dead peer is noticed within `dead_after_s` (`consent`); aioice needs 30 s or more.
 - hosts: 127.0.0.1 where there is no other address, which aioice leaves out, so that a machine without network gathers
   nothing; and IPv4 first, as FFmpeg's WHIP muxer tries the first candidate only.
+- association: what a peer can have kept of unfinished data-channel messages is bounded (`association`).
 - clocks: receivers remember RTCP sender reports, and senders their timestamp origin (`media`, `clocks`); aiortc keeps
   both to itself.
 
-Decoder, encoder and consent hold only for connections from `make_connection`; an application's own connections stay as
-aiortc made them. A patch is applied where aiortc still looks as the patch expects, on any version.
+Decoder, encoder, consent and the number of data channels hold only for connections from `make_connection`; an
+application's own connections stay as aiortc made them. A patch is applied where aiortc still looks as the patch
+expects, on any version.
 """
 
 from __future__ import annotations
@@ -38,10 +41,11 @@ import aiortc.rtcdtlstransport
 import aiortc.rtcpeerconnection
 import aiortc.rtcrtpreceiver
 import aiortc.rtcrtpsender
+import aiortc.rtcsctptransport
 from OpenSSL import SSL
 
 from gest_stream.config import RtcConfig
-from gest_stream.rtc import consent, decoding, encoding, jitter, media
+from gest_stream.rtc import association, consent, decoding, encoding, jitter, media
 
 _LOG = logging.getLogger(__name__)
 
@@ -55,6 +59,7 @@ _get_host_addresses = aioice.ice.get_host_addresses
 _decoder_worker = aiortc.rtcrtpreceiver.decoder_worker
 _get_encoder = vars(aiortc.rtcrtpsender)["get_encoder"]
 _create_transceiver = vars(aiortc.rtcpeerconnection.RTCPeerConnection)["_RTCPeerConnection__createTransceiver"]
+_create_sctp = vars(aiortc.rtcpeerconnection.RTCPeerConnection)["_RTCPeerConnection__createSctpTransport"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +170,8 @@ def _marker_holds() -> bool:
         and _reads(buffer.add, "_remove_frame")
         and _takes(receiver._handle_rtp_packet, "self", "packet", "arrival_time_ms")
         and _reads(receiver._handle_rtp_packet, "_RTCRtpReceiver__timestamp_mapper", "_data", "map", "put", *private)
+        and _takes(receiver._send_rtcp_nack, "self", "media_ssrc", "lost")
+        and _takes(buffer.smart_remove, "self", "count")
         and _reads(receiver.__init__, "JitterBuffer", "TimestampMapper")
         and _reads(_create_transceiver, "RTCRtpReceiver")
     )
@@ -210,6 +217,19 @@ def _hosts_hold() -> bool:
     )
 
 
+def _association_holds() -> bool:
+    sctp = aiortc.rtcsctptransport
+    return (
+        _takes(sctp.RTCSctpTransport._receive_data_chunk, "self", "chunk")
+        and _reads(sctp.RTCSctpTransport._receive_data_chunk, "_mark_received", "_sack_needed", "_advertised_rwnd")
+        and _reads(sctp.RTCSctpTransport._mark_received, "_sack_misordered")
+        and _reads(sctp.RTCSctpTransport.__init__, "_inbound_streams", "_data_channels")
+        and _takes(sctp.RTCSctpTransport._receive, "self", "stream_id", "pp_id", "data")
+        and "reassembly" in vars(sctp.InboundStream())
+        and _reads(_create_sctp, "RTCSctpTransport")
+    )
+
+
 def _clocks_hold() -> bool:
     receiver, sender = aiortc.rtcrtpreceiver.RTCRtpReceiver, aiortc.rtcrtpsender.RTCRtpSender
     return (
@@ -252,6 +272,7 @@ PATCHES = (
     ),
     Patch("consent", ((aioice.ice.Connection, "query_consent", consent.query_consent),), _consent_holds),
     Patch("hosts", ((aioice.ice, "get_host_addresses", _host_addresses),), _hosts_hold),
+    Patch("association", ((_peer, "RTCSctpTransport", association.BoundedAssociation),), _association_holds),
     Patch(
         "clocks",
         ((_peer, "RTCRtpSender", media.MediaSender), (_peer, "RTCRtpReceiver", media.MediaReceiver)),

@@ -25,6 +25,7 @@ from gest_stream.rtc.decoding import (
     is_keyframe,
     vp8_size,
 )
+from gest_stream.rtc.jitter import MarkedFrame
 from gest_stream.rtc.scope import settings_of
 from tests.rtc.peers import bar_number, bar_picture, until
 
@@ -147,6 +148,22 @@ def test_nothing_is_dropped_within_the_backlog(codec: RTCRtpCodecParameters) -> 
             return stage.counts.dropped, stage.counts.failed
 
     assert asyncio.run(run()) == (0, 0)
+
+
+@pytest.mark.parametrize("codec", [VP8, H264])
+def test_behind_a_loss_only_a_keyframe_is_decoded(codec: RTCRtpCodecParameters) -> None:
+    tasks = _encoded(codec, 8, keyframes=(0, 6))
+    broken = MarkedFrame(tasks[4][1].data, tasks[4][1].timestamp, 97, follows_loss=True)
+
+    async def run() -> list[int]:
+        async with _stage(RtcConfig(), tasks[:2]) as stage:
+            numbers = await stage.shown(2)
+            _fed(stage, [(codec, broken), tasks[5]])
+            await until(stage.asked.is_set)
+            _fed(stage, tasks[6:])
+            return [*numbers, *await stage.shown(2), stage.counts.dropped]
+
+    assert asyncio.run(run()) == [0, 1, 6, 7, 2]
 
 
 def test_a_track_that_nobody_reads_holds_the_two_newest_pictures() -> None:

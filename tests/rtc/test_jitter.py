@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtp import RtpPacket
 
-from gest_stream.rtc.jitter import MarkerJitterBuffer
+from gest_stream.rtc.jitter import MarkedFrame, MarkerJitterBuffer
 
 _Frame = tuple[int, bytes]
 
@@ -97,6 +97,41 @@ def test_a_lost_packet_holds_the_frames_behind_it_until_the_buffer_is_full() -> 
             out.append(further.timestamp)
     assert out == [frame * 3000 for frame in range(1, 20)]
     assert sum(asks) == 1
+
+
+def test_what_is_missing_is_known_until_it_comes_or_is_given_up() -> None:
+    buffer, packets = _buffer(), _stream(4, 3, first=65_533)
+    for packet in (packets[0], packets[1], packets[4], packets[5]):
+        buffer.add(packet)
+    assert buffer.missing == [65_535, 0]
+    _given(buffer, [packets[3]])
+    assert buffer.missing == [65_535]
+    assert _given(buffer, [packets[2]])[0] == _expected(packets)[:2]
+    assert buffer.missing == []
+
+
+def test_frames_behind_a_loss_that_was_given_up_say_so_once() -> None:
+    buffer, packets = _buffer(), _stream(4, 3)
+    out = _given(buffer, packets[:1] + packets[2:9])  # of the first frame one packet is lost
+    assert sum(out, []) == [] and buffer.missing == [1]
+    buffer.give_up()
+    frames = []
+    while (frame := buffer.next_frame()) is not None:
+        frames.append(frame)
+    assert [(frame.timestamp, frame.follows_loss) for frame in frames] == [(3000, True), (6000, False)]
+    assert buffer.missing == []
+    assert sum(_given(buffer, packets[9:]), []) == _expected(packets)[3:]
+
+
+def test_frames_behind_an_overflow_say_so() -> None:
+    buffer, packets = _buffer(capacity=16), _stream(8, 4)
+    flags = []
+    for packet in packets[:1] + packets[2:]:
+        frame = buffer.add(packet)[1]
+        while isinstance(frame, MarkedFrame):
+            flags.append((frame.timestamp, frame.follows_loss))
+            frame = buffer.next_frame()
+    assert flags[0][1] and not any(lost for _, lost in flags[1:])
 
 
 def test_sequence_numbers_and_timestamps_may_wrap() -> None:

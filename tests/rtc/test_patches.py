@@ -16,6 +16,7 @@ import aiortc.jitterbuffer
 import aiortc.rtcpeerconnection
 import aiortc.rtcrtpreceiver
 import aiortc.rtcrtpsender
+import aiortc.rtcsctptransport
 import pytest
 from aiortc.rtcdtlstransport import SRTP_PROFILES, RTCCertificate
 from cryptography import x509
@@ -70,6 +71,8 @@ def _other(*args: object) -> None: ...
         ("consent", aioice.ice.Connection, "connect"),
         ("hosts", patches, "_get_host_addresses"),
         ("hosts", aioice.ice.Connection, "gather_candidates"),
+        ("association", aiortc.rtcsctptransport.RTCSctpTransport, "_receive_data_chunk"),
+        ("association", patches, "_create_sctp"),
         ("clocks", aiortc.rtcrtpsender.RTCRtpSender, "_run_rtp"),
         ("clocks", aiortc.rtcrtpreceiver, "TimestampMapper"),
     ],
