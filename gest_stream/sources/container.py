@@ -60,8 +60,11 @@ class ContainerSource(ThreadedSource):
 
     def _open(self) -> SourceInfo:
         self._container = self._open_container()
-        self._decoder = Decoder(self._container, self._name, self._tap, clock=self._clock)
+        self._decoder = self._make_decoder(self._container)
         return self._decoder.info(self._realtime)
+
+    def _make_decoder(self, container: InputContainer) -> Decoder:
+        return Decoder(container, self._name, self._tap, clock=self._clock)
 
     def _frames(self) -> Iterator[Frame]:
         decoder = self._decoder

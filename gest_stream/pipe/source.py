@@ -1,0 +1,185 @@
+"""A piped stream of which the pictures go to the tracker, and everything else past it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gest_stream.errors import SourceLostError
+from gest_stream.pipe.passage import Passage, Passing, Picture
+from gest_stream.sources.audio_tap import AudioTap
+from gest_stream.sources.decode import Decoder, reason
+from gest_stream.sources.picture import Orientation, display_orientation
+from gest_stream.sources.stdin import StdinSource
+from gest_stream.types import Frame
+
+if TYPE_CHECKING:
+    from av import Packet, VideoFrame
+    from av.container import InputContainer
+    from av.stream import Stream
+    from av.video.reformatter import VideoReformatter
+    from av.video.stream import VideoStream
+
+    from gest_stream.audio import AudioFeed
+
+_UPRIGHT: Orientation = (False, False, False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StreamParts:
+    """What an output is modelled on. Valid while the source is open and before its first frame is asked for.
+
+    Args:
+        format: FFmpeg's name of the input's container.
+        video: The stream that is decoded.
+        others: All other streams.
+        metadata: The container's tags.
+    """
+
+    format: str
+    video: VideoStream
+    others: tuple[Stream, ...]
+    metadata: dict[str, str]
+
+
+class PipeSource(StdinSource):
+    """Every frame of a y4m, NUT, Matroska or MPEG-TS stream, the rest of it handed to a passage.
+
+    Args:
+        passage: Takes each frame as it was decoded, and the packets of all other streams, in the order they come.
+        file: Binary file to read instead of standard input; it is not closed.
+        on_stop: Called when the stream is to be ended early, on any thread.
+    """
+
+    def __init__(
+        self, passage: Passage, file: BinaryIO | None = None, on_stop: Callable[[], object] = lambda: None
+    ) -> None:
+        super().__init__(file)
+        self._passage = passage
+        self._on_stop = on_stop
+        self._parts: StreamParts | None = None
+
+    @property
+    def parts(self) -> StreamParts:
+        """What an output is modelled on.
+
+        Raises:
+            SourceLostError: The source is not open.
+        """
+        if self._parts is None:
+            raise SourceLostError(f"{self._name}: is not open; enter it with 'async with' first")
+        return self._parts
+
+    @property
+    def audio(self) -> AudioFeed | None:
+        """None: audio passes with the other streams."""
+        return None
+
+    def stop(self) -> None:
+        """End the stream early; safe from any thread, and more than once."""
+        self._on_stop()
+        super().stop()
+
+    def _make_decoder(self, container: InputContainer) -> Decoder:
+        decoder = _PassingDecoder(container, self._name, self._passage)
+        format = {"matroska,webm": "matroska"}.get(container.format.name, container.format.name)
+        self._parts = StreamParts(format, decoder.stream, decoder.others, dict(container.metadata))
+        return decoder
+
+    def _frames(self) -> Iterator[Frame]:
+        for frame in super()._frames():
+            if self._passage.closed:  # nobody writes any more
+                return
+            yield frame
+
+
+class _PassingDecoder(Decoder):
+    """Decodes the video; frames and all other packets go to the passage in the order they are read."""
+
+    def __init__(self, container: InputContainer, name: str, passage: Passage) -> None:
+        self._passage = passage
+        self._upright = _Upright()
+        self.others: tuple[Stream, ...] = ()
+        super().__init__(container, name, AudioTap(name))
+
+    @property
+    def stream(self) -> VideoStream:
+        """The stream that is decoded."""
+        return self._stream
+
+    def _decode(self) -> Iterator[Frame]:
+        import av
+
+        self.others = tuple(s for s in self._container.streams if s.index != self._stream.index)
+        failure: av.FFmpegError | OSError | None = None
+        packets = self._container.demux()
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.FFmpegError, OSError) as exc:  # OSError: a file object's own, passed through by PyAV
+                failure, packet = exc, None
+            if packet is None:
+                break
+            if packet.stream.index == self._stream.index:
+                yield from self._of_packet(packet)
+            elif packet.size and not self._pass_on(packet):
+                return
+        if failure is not None:
+            yield from self._of_packet(None)
+            raise SourceLostError(f"{self._name}: reading failed: {reason(failure)}") from failure
+
+    def _pass_on(self, packet: Packet[Any]) -> bool:
+        time_base = packet.stream.time_base
+        if self.timeline.shift_s and time_base:
+            shift = round(self.timeline.shift_s / time_base)
+            packet.pts = None if packet.pts is None else packet.pts + shift
+            packet.dts = None if packet.dts is None else packet.dts + shift
+        return self._passage.add_packet(Passing(packet.stream.index, packet))
+
+    def _finish(self, frame: VideoFrame) -> Frame:
+        try:
+            finished = super()._finish(frame)
+        except OSError as exc:
+            raise SourceLostError(
+                f"{self._name}: FFmpeg cannot convert its pictures ({frame.format.name}, colour matrix "
+                f"{frame.colorspace}) to RGB; convert them first, for example with its zscale filter"
+            ) from exc
+        self._passage.add_frame(Picture(finished.seq, finished.pts, self._upright(frame, finished.image)))
+        return finished
+
+
+class _Upright:
+    """Makes frames upright that a player would turn: not every container can say how an output is to be turned."""
+
+    def __init__(self) -> None:
+        self._orientation = _UPRIGHT
+        self._orientation_of: tuple[int, int, int] | None = None
+        self._reformatter: VideoReformatter | None = None
+
+    def __call__(self, frame: VideoFrame, image: NDArray[np.uint8]) -> VideoFrame:
+        """`frame` itself where it is upright, else `image`, (H, W, 3) uint8 RGB, in its format and colours."""
+        # On a change only: PyAV frees a frame that was asked for its side data late, see `sources.picture`.
+        shape = (frame.width, frame.height, frame.rotation)
+        if shape != self._orientation_of:
+            self._orientation, self._orientation_of = display_orientation(frame), shape
+        return frame if self._orientation == _UPRIGHT else self._turned(frame, image)
+
+    def _turned(self, frame: VideoFrame, image: NDArray[np.uint8]) -> VideoFrame:
+        import av
+        from av.video.reformatter import Interpolation, VideoReformatter
+
+        self._reformatter = self._reformatter or VideoReformatter()
+        rgb = av.VideoFrame.from_ndarray(image, format="rgb24")
+        rgb.colorspace, rgb.color_range = frame.colorspace, frame.color_range
+        rgb.color_primaries, rgb.color_trc = frame.color_primaries, frame.color_trc
+        rgb.pts, rgb.time_base = frame.pts, Fraction(frame.time_base or 1)
+        turned = self._reformatter.reformat(
+            rgb, format=frame.format.name, interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND, threads=1
+        )
+        turned.colorspace = frame.colorspace
+        return turned
