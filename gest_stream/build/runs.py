@@ -31,6 +31,7 @@ class Pipeline(pipeline.Pipeline):
         sinks: Sequence[Sink] = (),
         realtime: bool = False,
         tracker: TrackerCore | None = None,
+        token: str | None = None,
     ) -> Pipeline:
         """A run over `source`; enter it with `async with`.
 
@@ -42,6 +43,7 @@ class Pipeline(pipeline.Pipeline):
             realtime: Play a file at its own speed, dropping what comes too fast, as a camera would.
             tracker: Instead of a `HandTracker` made from `config`; closed with the pipeline, unless the source cannot
                 be opened.
+            token: Bearer token of a WHEP server.
 
         Raises:
             SourceOpenError: `source` names nothing that can be read; files are opened on entering.
@@ -50,7 +52,7 @@ class Pipeline(pipeline.Pipeline):
         if isinstance(source, str | Path):
             from gest_stream.sources.open import open_source
 
-            source = open_source(str(source), realtime=realtime, config=config.source)
+            source = open_source(str(source), realtime=realtime, config=config.source, rtc=config.rtc, token=token)
         return cls(source, lambda: tracker or HandTracker(config), sinks, config.buffer)
 
 
