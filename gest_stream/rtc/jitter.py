@@ -78,8 +78,10 @@ class MarkerJitterBuffer(JitterBuffer):
     def give_up(self) -> None:
         """Let go of the first missing packet, and of its frame as far as it is there."""
         missing = self.missing
-        if missing and self._origin is not None:
-            self.smart_remove(uint16_add(missing[0], -self._origin) + 1)
+        if missing and self._origin is not None and self._newest is not None:
+            emptied = self.smart_remove(uint16_add(missing[0], -self._origin) + 1)
+            if emptied:  # and the origin is a whole capacity further on
+                self._origin = uint16_add(self._newest, 1)
             self._has_lost = True
 
     def next_frame(self) -> MarkedFrame | None:

@@ -100,7 +100,7 @@ _LINES = _FRAGMENT.splitlines()
 _LINE = st.one_of(st.sampled_from(_LINES), st.text(max_size=60), st.text(max_size=60).map("a=candidate:{}".format))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(_LINE, max_size=30))
 def test_a_mutilated_fragment_is_taken_or_refused_and_nothing_else(lines: list[str]) -> None:
     try:

@@ -100,7 +100,9 @@ def test_frames_come_in_order_and_none_is_missing() -> None:
     assert numbers == list(range(numbers[0], numbers[0] + 10))
 
 
-@pytest.mark.parametrize("name", ["chrome_loop", "chrome_publish", "chrome_view", "ffmpeg_publish"])
+@pytest.mark.parametrize(
+    "name", ["chrome_loop", "chrome_publish", "chrome_view", "ffmpeg_publish", "gstreamer_publish"]
+)
 def test_what_real_clients_offer_is_answered(name: str) -> None:
     answer = _run(_answered(recorded(name)))
     video = answer[answer.index("m=video") :]

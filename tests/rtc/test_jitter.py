@@ -123,6 +123,14 @@ def test_frames_behind_a_loss_that_was_given_up_say_so_once() -> None:
     assert sum(_given(buffer, packets[9:]), []) == _expected(packets)[3:]
 
 
+def test_a_loss_in_the_newest_frame_may_be_given_up() -> None:
+    buffer, packets = _buffer(), _stream(4, 3)
+    assert sum(_given(buffer, [*packets[:3], packets[3], packets[5]]), []) == _expected(packets)[:1]
+    buffer.give_up()
+    assert buffer.missing == []
+    assert sum(_given(buffer, packets[6:]), []) == _expected(packets)[2:]
+
+
 def test_frames_behind_an_overflow_say_so() -> None:
     buffer, packets = _buffer(capacity=16), _stream(8, 4)
     flags = []

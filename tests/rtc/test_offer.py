@@ -17,7 +17,7 @@ _LIMIT = 65_536
 
 
 def recorded(name: str) -> str:
-    """An offer as a client made it: Chrome 156, and FFmpeg's WHIP muxer of PyAV 18.1."""
+    """An offer as a client made it: Chrome 156, FFmpeg's WHIP muxer of PyAV 18.1, GStreamer 1.22."""
     return (_FOLDER / f"{name}.sdp").read_text().replace("\n", "\r\n")
 
 
@@ -53,7 +53,13 @@ def _status(sdp: str, purpose: OfferPurpose = LOOP, max_bytes: int = _LIMIT) -> 
 
 @pytest.mark.parametrize(
     ("name", "purpose"),
-    [("chrome_loop", LOOP), ("chrome_publish", PUBLISH), ("chrome_view", VIEW), ("ffmpeg_publish", PUBLISH)],
+    [
+        ("chrome_loop", LOOP),
+        ("chrome_publish", PUBLISH),
+        ("chrome_view", VIEW),
+        ("ffmpeg_publish", PUBLISH),
+        ("gstreamer_publish", PUBLISH),
+    ],
 )
 def test_what_real_clients_offer_is_taken(name: str, purpose: OfferPurpose) -> None:
     check_offer(recorded(name), purpose, _LIMIT)
