@@ -139,14 +139,15 @@ def _stages(recording: Recording) -> dict[str, float]:
     return {name: round(float(np.median([one[name] for one in timings if name in one])), 2) for name in names}
 
 
-def _by_second(shown: Sequence[Shown]) -> list[float]:
-    """Median delay of every second."""
+def _by_second(shown: Sequence[Shown]) -> list[float | None]:
+    """Median delay of every second; None where nothing was shown."""
     first = shown[0].at_ms if shown else 0.0
     seconds: dict[int, list[float]] = {}
     for one in shown:
         if one.captured_ms is not None:
             seconds.setdefault(int((one.at_ms - first) // 1000), []).append(one.at_ms - one.captured_ms)
-    return [round(float(np.median(values)), 1) for _, values in sorted(seconds.items())]
+    last = max(seconds, default=-1)
+    return [round(float(np.median(seconds[one])), 1) if one in seconds else None for one in range(last + 1)]
 
 
 def _histogram(delays: Sequence[float]) -> dict[str, Any]:

@@ -111,6 +111,7 @@ def test_a_full_server_can_be_tried_at_once_and_given_up(stage: Stage) -> None:
         async with visit(stage, refusal=ServerFullError("you have too many", 429, 600)) as it:
             await it.page.click("#start")
             await it.until_phase("waiting")
+            assert await it.page.is_visible("#notice-action")
             await it.page.click("#notice-action")
             await it.sessions.until(lambda sessions: len(sessions.offers) == 2)
             await it.until_phase("waiting")
@@ -318,6 +319,15 @@ def test_a_stream_that_nobody_publishes_is_waited_for(stage: Stage) -> None:
             await it.until_told("Nobody publishes “cam1” now", "notice-title")
             assert await it.page.evaluate("document.body.dataset.phase") == "waiting"
             assert it.sessions.offers[0][:2] == (SessionKind.VIEW, "cam1")
+
+    stage.run(go())
+
+
+def test_what_is_no_name_of_a_stream_is_not_asked_for(stage: Stage) -> None:
+    async def go() -> None:
+        async with visit(stage, path="/?view=../session") as it:
+            await it.until_told("is no name of a stream", "notice-title")
+            assert not it.sessions.offers
 
     stage.run(go())
 

@@ -30,6 +30,12 @@ export class Notice {
     if (token) this.#at("token").focus();
   }
 
+  /** Leave the words, but nothing to wait for or to press: it is being tried. */
+  calm() {
+    clearInterval(this.#timer);
+    this.#at("notice-wait").hidden = this.#at("notice-action").hidden = true;
+  }
+
   hide() {
     clearInterval(this.#timer);
     this.#at("notice").hidden = true;

@@ -15,6 +15,7 @@ const at = (id) => document.getElementById(id);
 const form = at("controls");
 const stream = new URLSearchParams(location.search).get("view");
 const viewing = stream !== null;
+const STREAM_NAME = /^[A-Za-z0-9_-]{1,64}$/;
 
 const access = new Access();
 const signalling = new Signalling(access);
@@ -129,7 +130,8 @@ link.addEventListener("session", ({ detail: session }) => {
 
 link.addEventListener("phase", ({ detail }) => {
   if (detail.phase !== "live") leave();
-  if (["connecting", "live"].includes(detail.phase)) notice.hide();
+  if (detail.phase === "connecting") notice.calm();
+  else notice.hide();
   PHASES[detail.phase](detail);
 });
 
@@ -265,9 +267,17 @@ async function greetServer() {
   }
 }
 
+function refuseName() {
+  show("refused", "There is no such stream.");
+  at("start").disabled = true;
+  const text = "Names have 1 to 64 letters, digits, _ and -. Correct the address after ?view=.";
+  notice.show({ title: `“${stream.slice(0, 80)}” is no name of a stream`, text });
+}
+
 document.body.dataset.mode = viewing ? "view" : "loop";
 if (viewing) {
   document.title = `${stream} · gest_stream`;
   at("start").textContent = "Watch";
-  start();
+  if (STREAM_NAME.test(stream)) start();
+  else refuseName();
 } else greetServer();
