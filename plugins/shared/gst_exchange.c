@@ -202,7 +202,7 @@ int gsx_set(gsx_client *c, gsx_setting key, double value) {
 int gsx_set_background(gsx_client *c, const char *path) {
     const char *wanted = path != NULL ? path : "";
     const size_t length = strlen(wanted);
-    if (c == NULL || length > GSX_MAX_PATH)
+    if (c == NULL || length > GSX_MAX_PATH || (length > 0 && wanted[0] != '/'))
         return -1;
     if (strcmp(c->background, wanted) == 0)
         return 0;

@@ -109,8 +109,9 @@ int gsx_configure(gsx_client *client, uint32_t width, uint32_t height, gsx_forma
 /* Change a setting, before or while frames run. 0, or -1 for an unknown key or a value that is out of range. */
 int gsx_set(gsx_client *client, gsx_setting key, double value);
 
-/* The picture file (PNG or JPEG; an absolute path, UTF-8, at most 4095 bytes) that GSX_EFFECT_REPLACE shows; NULL or ""
- * for the worker's own. The worker reads it; where it cannot, it shows a green background. 0, or -1 when too long. */
+/* The picture file (PNG or JPEG; an absolute path of at most 4095 bytes) that GSX_EFFECT_REPLACE shows; NULL or "" for the
+ * worker's own. The worker reads it; where it cannot, it shows a green background. 0, or -1 for a path that is too long
+ * or relative. */
 int gsx_set_background(gsx_client *client, const char *path);
 
 /* One frame to the worker and back, at most `deadline_ms` milliseconds (0: only what is there at once; at most 60000).
@@ -120,7 +121,8 @@ int gsx_set_background(gsx_client *client, const char *path);
 gsx_status gsx_process(gsx_client *client, const gsx_image *in, gsx_image *out, int64_t pts, int deadline_ms);
 
 /* Hand over a frame without waiting for its answer. GSX_DONE: it is on its way and `*seq` names it (from 1 on, growing);
- * GSX_LATE: GSX_SLOTS frames are on their way or not yet fetched. `seq` may be NULL. Do not mix with gsx_process. */
+ * GSX_LATE: GSX_SLOTS frames are on their way or not yet fetched, or the worker has not answered yet at all. `seq` may be
+ * NULL. Do not mix with gsx_process. */
 gsx_status gsx_submit(gsx_client *client, const gsx_image *in, int64_t pts, uint64_t *seq);
 
 /* The newest answer that is there, GSX_DONE; older ones are dropped. Never waits. `seq` and `pts` (both may be NULL) say

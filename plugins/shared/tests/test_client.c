@@ -426,6 +426,7 @@ static void settings_reach_the_worker_before_the_next_frame(void) {
     CHECK_EQUAL(gsx_process(c, &in.image, &out.image, 0, PATIENCE), GSX_DONE);
     CHECK_EQUAL(out.image.plane[0][sizeof expected], 0);
     CHECK_EQUAL(gsx_set(c, GSX_FEATHER_PX, -1), -1);
+    CHECK_EQUAL(gsx_set_background(c, "relative.png"), -1);
     free_picture(&in), free_picture(&out);
     gsx_close(c);
     kill_worker(&worker);
