@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from gest_stream.models.sam2_engine import Sam2Engine
     from gest_stream.overlay import Renderer, draw_landmarks
     from gest_stream.pipeline import RunStats
+    from gest_stream.pyav import AvFilter, av_filter
     from gest_stream.sinks.jsonl import JsonlSink
     from gest_stream.sinks.masks import MaskFolderSink
     from gest_stream.sinks.video import VideoSink, landmark_video, segmented_video
@@ -91,6 +92,7 @@ _HOMES = {
     "models.sam2_engine": ("Sam2Engine",),
     "overlay": ("Renderer", "draw_landmarks"),
     "pipeline": ("RunStats",),
+    "pyav": ("AvFilter", "av_filter"),
     "sinks.jsonl": ("JsonlSink",),
     "sinks.masks": ("MaskFolderSink",),
     "sinks.video": ("VideoSink", "landmark_video", "segmented_video"),
@@ -119,6 +121,7 @@ _MODULE_OF = {name: f"{__name__}.{module}" for module, names in _HOMES.items() f
 __all__ = [
     "HAND_CONNECTIONS",
     "LANDMARK_NAMES",
+    "AvFilter",
     "ConfigError",
     "DeviceError",
     "EffectConfig",
@@ -165,6 +168,7 @@ __all__ = [
     "VideoSink",
     "WeightsError",
     "WindowSink",
+    "av_filter",
     "draw_landmarks",
     "landmark_video",
     "load_config",

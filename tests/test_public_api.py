@@ -48,7 +48,7 @@ def test_public_names_are_pinned() -> None:
         *("HandTracker", "Pipeline", "RunStats", "track", "open_source"),
         *("JsonlSink", "MaskFolderSink", "VideoSink", "WindowSink", "landmark_video", "segmented_video"),
         *("Renderer", "draw_landmarks"),
-        "webrtc",
+        *("AvFilter", "av_filter", "webrtc"),
     }
 
 

@@ -11,6 +11,7 @@ import typer
 from gest_stream.cli.demo import demo
 from gest_stream.cli.doctor import doctor
 from gest_stream.cli.exit_codes import EPILOG, ExitCode, exit_code_of
+from gest_stream.cli.filter import filter_
 from gest_stream.cli.models import models_app
 from gest_stream.cli.run import run
 from gest_stream.cli.serve import serve
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.command(epilog=EPILOG)(run)
 app.command(epilog=EPILOG)(serve)
+app.command("filter", epilog=EPILOG)(filter_)
 app.command(epilog=EPILOG)(demo)
 app.command(epilog=EPILOG)(doctor)
 app.add_typer(models_app, name="models")
