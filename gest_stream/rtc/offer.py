@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from enum import StrEnum
 
@@ -102,12 +103,22 @@ def _check_sections(description: SessionDescription) -> None:
             raise SignallingError(f"the offer: m={kind[:32]!r} is not served; audio, video and application are", 422)
         if kinds.count(kind) > 1:
             raise SignallingError(f"the offer: has {kinds.count(kind)} {kind} sections; one is served", 422)
+    for place in (media.host for media in description.media if media.host is not None):
+        _check_address(place)
     mids = [media.rtp.muxId for media in description.media]
-    if len(set(mids)) != len(mids) or not all(is_mid(mid) for mid in mids):
+    if len(set(mids)) != len(mids) or not all(mid is not None and is_mid(mid) for mid in mids):
         raise SignallingError("the offer: expected an a=mid in every m-section, each another", 422)
     bundles = [group.items for group in description.group if group.semantic == "BUNDLE"]
     if len(bundles) > 1 or any(len(set(items)) != len(items) or not set(items) <= set(mids) for items in bundles):
         raise SignallingError("the offer: its a=group:BUNDLE names m-sections that are not there", 422)
+
+
+def _check_address(place: str) -> None:
+    """aiortc writes the address out again, and cannot where it is none."""
+    try:
+        ipaddress.ip_address(place)
+    except ValueError as exc:
+        raise SignallingError(f"the offer: expected an IP address in c=, got {place[:64]!r}", 422) from exc
 
 
 def _check_ice(media: MediaDescription, name: str) -> None:

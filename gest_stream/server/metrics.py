@@ -25,7 +25,7 @@ class ServerMetrics:
         )
         self.frames = Counter("gest_stream_frames", "Frames processed.", registry=self.registry)
         self.dropped = Counter(
-            "gest_stream_frames_dropped", "Frames dropped, by where: input, picture, results.", ["where"],
+            "gest_stream_frames_dropped", "Frames dropped, by where: decoder, input, picture, results.", ["where"],
             registry=self.registry,
         )  # fmt: skip
         self.commands = Counter(

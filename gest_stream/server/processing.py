@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aiortc import RTCDataChannel, RTCPeerConnection
+from aiortc import RTCDataChannel, RTCPeerConnection, RTCRtpReceiver
 
 from gest_stream.config import BufferConfig
 from gest_stream.errors import InvalidInputError
 from gest_stream.pipeline import Pipeline
 from gest_stream.rtc.clocks import ReceiverClock, SenderClock
+from gest_stream.rtc.decoding import DecodingCounts
+from gest_stream.rtc.media import MediaReceiver
 from gest_stream.server.audio import SoundFan, SoundTrack
 from gest_stream.server.command_channel import CommandChannel
 from gest_stream.server.commands import SENDABLE_EFFECTS, Command, reply
@@ -40,6 +42,7 @@ class ProcessingSession(Session):
         self._sink: ResultsSink | None = None
         self._sender: SenderClock | None = None
         self._control: Control | None = None
+        self._counts: DecodingCounts | None = None
 
     @property
     def _picture_sender(self) -> SenderClock | None:
@@ -84,19 +87,21 @@ class ProcessingSession(Session):
             audio.direction = "recvonly" if published else "inactive"
             if published:
                 self._sound = SoundFan(audio.receiver.track)
-        self._prepare(video.receiver.track, ReceiverClock(video.receiver))
+        self._prepare(video.receiver)
 
-    def _prepare(self, track: object, receiver: ReceiverClock) -> None:
+    def _prepare(self, receiver: RTCRtpReceiver) -> None:
         config, limits = self._context.config, self._context.config.server.limits
+        if isinstance(receiver, MediaReceiver):  # but for an aiortc that the patch does not fit
+            self._counts = receiver.counts
         source = self._source = TrackSource(
-            track,  # type: ignore[arg-type]
+            receiver.track,
             repr(self),
             max_fps=limits.max_fps,
             first_frame_timeout_s=config.rtc.connect_timeout_s,
             idle_after_s=limits.idle_after_s,
         )
         self._on_stop = source.stop
-        sink = self._sink = ResultsSink(self._context.metrics, receiver, self._frames_dropped)
+        sink = self._sink = ResultsSink(self._context.metrics, ReceiverClock(receiver), self._drops)
         self._pipeline = Pipeline(
             source, self._context.make_tracker, [self._picture, sink], BufferConfig(depth=1, sink_depth=1)
         )
@@ -110,6 +115,13 @@ class ProcessingSession(Session):
         except InvalidInputError:  # not open yet
             return None
 
+    def _drops(self) -> dict[str, int]:
+        counts = self._counts
+        decoder = counts.dropped + counts.replaced + counts.too_large + counts.failed if counts is not None else 0
+        source = self._source.dropped if self._source is not None else 0
+        return {"decoder": decoder, "input": source + self._frames_dropped, "picture": self._picture.dropped}
+
+    @property
     def _frames_dropped(self) -> int:
         return self._pipeline.frames_dropped if self._pipeline is not None else 0
 

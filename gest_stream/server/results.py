@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,16 +78,17 @@ class ResultsSink(ThreadedSink):
     Args:
         metrics: Told of every result.
         receiver: Of the picture that is processed, for `capture_time_ms`.
-        dropped: Frames dropped so far.
+        dropped: Frames dropped so far, by where.
     """
 
     def __init__(
-        self, metrics: ServerMetrics, receiver: ReceiverClock | None, dropped: Callable[[], int] = lambda: 0
+        self, metrics: ServerMetrics, receiver: ReceiverClock | None, dropped: Callable[[], Mapping[str, int]]
     ) -> None:
         super().__init__("results channel")
         self._metrics = metrics
         self._receiver = receiver
         self._dropped = dropped
+        self._counted: dict[str, int] = {}
         self._channels: list[ResultsChannel] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._times_ns: deque[int] = deque(maxlen=_FPS_WINDOW)
@@ -97,11 +98,6 @@ class ResultsSink(ThreadedSink):
     def add(self, channel: ResultsChannel) -> None:
         """Send results there too; channels that were closed are forgotten."""
         self._channels = [*(one for one in self._channels if one.is_open), channel]
-
-    def remove(self, channels: Iterable[ResultsChannel]) -> None:
-        """Send no more results there."""
-        gone = set(map(id, channels))
-        self._channels = [one for one in self._channels if id(one) not in gone]
 
     def _open(self, info: SourceInfo, audio: AudioFeed | None) -> None:
         """Nothing to get ready."""
@@ -114,16 +110,25 @@ class ResultsSink(ThreadedSink):
     def _write(self, result: FrameResult) -> None:
         self._metrics.observe(result.timings_ms)
         self.frame_size = result.frame.size
+        dropped = self._count_drops()
         self._times_ns.append(now_ns())
         channels = [channel for channel in self._channels if channel.is_open]
         if not channels or self._loop is None:
             return
-        base = self._record(result)
+        base = self._record(result, dropped)
         messages = [(channel, _message(base, result, channel)) for channel in channels]
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody reads
             self._loop.call_soon_threadsafe(self._send, messages)
 
-    def _record(self, result: FrameResult) -> dict[str, Any]:
+    def _count_drops(self) -> int:
+        """Tell the metrics what was dropped since the last result; all that was dropped so far."""
+        dropped = dict(self._dropped())
+        for where, count in dropped.items():
+            self._metrics.dropped.labels(where).inc(max(0, count - self._counted.get(where, 0)))
+        self._counted = dropped
+        return sum(dropped.values())
+
+    def _record(self, result: FrameResult, dropped: int) -> dict[str, Any]:
         record = result_record(result, masks=False)
         captured_ms = None
         if self._receiver is not None:
@@ -132,7 +137,7 @@ class ResultsSink(ThreadedSink):
             **record,
             "type": "result",
             "fps": round(self.fps, 2),
-            "dropped": self._dropped(),
+            "dropped": dropped,
             "capture_time_ms": None if captured_ms is None else round(captured_ms, 2),
         }
 

@@ -85,6 +85,8 @@ def test_frames_do_not_queue_up_under_a_segmenter_that_is_slower_than_the_camera
             await peer.join(sessions)
             await until(lambda: len(peer.results) > 40, 30)
             assert peer.results[-1]["dropped"] > 40
+            registry = sessions._metrics.registry
+            assert (registry.get_sample_value("gest_stream_frames_dropped_total", {"where": "input"}) or 0) > 40
         await sessions.close()
         return [result["timings_ms"]["queue"] for result in peer.results[5:]]
 
