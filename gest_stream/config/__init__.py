@@ -1,5 +1,6 @@
 """Frozen settings, one dataclass a component; TOML is read at the edge, here, and nowhere else."""
 
+from gest_stream.config.batching import BatchingConfig, BatchingMode
 from gest_stream.config.check import nearest_name
 from gest_stream.config.device import Precision
 from gest_stream.config.hands import HandsConfig
@@ -22,6 +23,8 @@ from gest_stream.config.tracking import AssociationConfig, LossConfig, PromptCon
 
 __all__ = [
     "AssociationConfig",
+    "BatchingConfig",
+    "BatchingMode",
     "BufferConfig",
     "BufferPolicy",
     "ConditioningKeep",

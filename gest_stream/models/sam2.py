@@ -10,6 +10,7 @@ import numpy as np
 
 from gest_stream.clock import now_ns
 from gest_stream.config import Sam2Config
+from gest_stream.errors import ModelError
 from gest_stream.models.mask_holes import fill_holes
 from gest_stream.models.sam2_engine import Sam2Encoded, Sam2Engine, WarmUp
 from gest_stream.models.sam2_masks import to_hand_masks
@@ -47,12 +48,18 @@ class Sam2Segmenter:
     """
 
     def __init__(self, engine: Sam2Engine) -> None:
-        self._engine = engine
+        self._engine: Sam2Engine | None = engine
         self._config = engine.config
 
     @property
     def engine(self) -> Sam2Engine:
-        """The engine, for its state and its own verbs."""
+        """The engine, for its state and its own verbs.
+
+        Raises:
+            ModelError: It was let go, with a session that is over (sam2_shared.py).
+        """
+        if self._engine is None:
+            raise ModelError("sam2: this session's segmenter was closed; take a new one")
         return self._engine
 
     def warmup(self, frame_size: tuple[int, int], objects: int = 2) -> WarmUp:
@@ -60,9 +67,9 @@ class Sam2Segmenter:
         frame = Frame(np.zeros((frame_size[1], frame_size[0], 3), np.uint8), 0, Fraction(1), now_ns(), 0)
         corner = (0.0, 0.0, frame_size[0] / 2, frame_size[1] / 2)
         prompt = Prompt(np.zeros((0, 2), np.float32), np.zeros(0, np.int32), corner)
-        warm = self._engine.warmup(frame_size, objects)
+        warm = self.engine.warmup(frame_size, objects)
         self.step(self.encode(frame), [Observation(-1, None, prompt)])
-        self._engine.reset()
+        self.engine.reset()
         return warm
 
     @property
@@ -72,7 +79,7 @@ class Sam2Segmenter:
 
     def encode(self, frame: Frame) -> Sam2Encoded:
         """The picture's features; may run ahead of `step`, on another thread."""
-        return self._engine.encode(frame.image)
+        return self.engine.encode(frame.image)
 
     def step(self, encoded: Sam2Encoded, observations: Sequence[Observation]) -> Mapping[int, HandMask]:
         """Advance every hand by one frame.
@@ -86,7 +93,7 @@ class Sam2Segmenter:
             where SAM2 says that the hand is not in the picture.
         """
         prompts = {one.object_id: one.prompt for one in observations if one.prompt is not None}
-        masks = to_hand_masks(self._engine.step(encoded, prompts), self._config.non_overlap)
+        masks = to_hand_masks(self.engine.step(encoded, prompts), self._config.non_overlap)
         landmarks = {one.object_id: one.landmarks for one in observations}
         if self._config.wrist_cut:
             for object_id, mask in masks.items():
@@ -99,13 +106,13 @@ class Sam2Segmenter:
 
     def forget(self, object_id: int) -> None:
         """Drop a hand's memory; unknown ids are ignored."""
-        if object_id in self._engine.object_ids:
-            self._engine.forget(object_id)
+        if object_id in self.engine.object_ids:
+            self.engine.forget(object_id)
 
     def reset(self) -> None:
         """Drop every hand's memory: the stream was cut or changed size."""
-        self._engine.reset()
+        self.engine.reset()
 
     def close(self) -> None:
         """Let go of every memory; the model goes with the last reference to it."""
-        self._engine.reset()
+        self.engine.reset()

@@ -60,11 +60,6 @@ class BatchedAttention:
 
     def __init__(self, model: Sam2Model) -> None:
         self._model = model
-        layer = model.modules.memory_attention.layers[0]
-        rotation = layer.self_attn.compute_cis(end_x=model.grid, end_y=model.grid)  # (HW, C/2) complex
-        device = model.compute.device
-        self._cos: torch.Tensor = rotation.real.repeat_interleave(2, dim=-1).to(device)
-        self._sin: torch.Tensor = rotation.imag.repeat_interleave(2, dim=-1).to(device)
 
     def __call__(self, features: Features, view: BankView) -> torch.Tensor:
         """(B, C, S/16, S/16) features of each object.
@@ -123,7 +118,7 @@ class BatchedAttention:
         """Rotary encoding of (..., HW, C), in float32 as upstream."""
         values = tokens.float()
         turned = torch.stack((-values[..., 1::2], values[..., 0::2]), dim=-1).flatten(-2)
-        return (values * self._cos + turned * self._sin).to(tokens.dtype)
+        return (values * self._model.rotary_cos + turned * self._model.rotary_sin).to(tokens.dtype)
 
     def _self_attention(self, attention: Any, tokens: torch.Tensor) -> torch.Tensor:
         query, key = self._rotate(attention.q_proj(tokens)), self._rotate(attention.k_proj(tokens))

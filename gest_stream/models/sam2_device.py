@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from gest_stream.config import Precision
+from gest_stream.config import Precision, Sam2Config, Sam2Runner
 from gest_stream.errors import DeviceError
 
 _log = logging.getLogger(__name__)
@@ -27,10 +27,13 @@ class Compute:
     Args:
         device: A torch device.
         dtype: torch.float32 or torch.bfloat16; the latter as autocast over float32 values.
+        threads: CPU threads that torch takes in every thread that computes; 0 leaves that to torch, where a thread has
+            what any other one had set last when it first used torch, for example a redetector that takes one.
     """
 
     device: torch.device
     dtype: torch.dtype
+    threads: int = 0
 
     @classmethod
     def choose(cls, device: str, precision: Precision) -> Compute:
@@ -62,6 +65,8 @@ class Compute:
         Autocast keeps no cache: weights are cast once, when the model is prepared, and a cache would not survive the
         capture of a CUDA graph.
         """
+        if self.threads and torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
         with ExitStack() as entered:
             entered.enter_context(torch.inference_mode())
             if self.is_cuda:
@@ -93,6 +98,43 @@ class Compute:
             torch.cuda.synchronize(self.device)
         elif self.device.type == "mps":
             torch.mps.synchronize()
+
+
+def choose_compute(config: Sam2Config) -> Compute:
+    """Where an engine with these settings computes.
+
+    Raises:
+        DeviceError: The device is not there, or cannot do what is asked.
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    compute = Compute.choose(config.device, config.precision)
+    if config.runner is Sam2Runner.GRAPH and not compute.is_cuda:
+        raise DeviceError(f"runner graph: needs a CUDA device, got {compute.device}; use runner fixed or auto")
+    return compute
+
+
+def runner_of(config: Sam2Config, compute: Compute) -> Sam2Runner:
+    """Which runner these settings mean there."""
+    if config.runner is Sam2Runner.AUTO:
+        return Sam2Runner.GRAPH if compute.is_cuda else Sam2Runner.BATCHED
+    return config.runner
+
+
+@contextmanager
+def out_of_memory_is_an_error(device: torch.device, config: Sam2Config, doing: str) -> Iterator[None]:
+    """Turn torch's error into one that says what to do.
+
+    Raises:
+        DeviceError: The device's memory is full.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as exc:
+        raise DeviceError(
+            f"{device}: out of memory while {doing} with sam2 {config.size} at {config.image_size} pixels; choose a "
+            "smaller --size or a smaller --image-size"
+        ) from exc
 
 
 def _find_device(name: str) -> torch.device:

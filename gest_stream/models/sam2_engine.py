@@ -17,8 +17,8 @@ Where it differs from upstream's `SAM2VideoPredictor`, on purpose:
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 
 from gest_stream.clock import now_ns
 from gest_stream.config import MemoryPolicy, Sam2Config, Sam2Runner
-from gest_stream.errors import DeviceError, InvalidInputError
-from gest_stream.models.memory_bank import BankShape, BankSnapshot, MemoryBank, gather
+from gest_stream.errors import InvalidInputError
+from gest_stream.models.memory_bank import BankSnapshot, MemoryBank, gather
 from gest_stream.models.sam2_attention import BatchedAttention, attend_exactly
-from gest_stream.models.sam2_device import Compute
+from gest_stream.models.sam2_device import choose_compute, out_of_memory_is_an_error, runner_of
 from gest_stream.models.sam2_frames import FrameUpload, check_image
-from gest_stream.models.sam2_graphs import GraphEncoder, GraphSteps
+from gest_stream.models.sam2_graphs import Capturer, GraphEncoder, GraphSteps, ImageEncoder
 from gest_stream.models.sam2_memory_gate import MemoryGate, look_at
 from gest_stream.models.sam2_model import Decoded, Features, Sam2Model, without_overlap
 from gest_stream.models.sam2_prompts import Clicks, PromptsById, check_prompts, clicks_of, square_mask
@@ -114,58 +114,51 @@ class Sam2Engine:
     The tensors that outlive a step are allocated once. All that grows is the set of forgotten ids, a number each.
 
     Args:
-        modules: A `SAM2Base` with its weights (sam2_weights.py); belongs to the engine from now on.
+        modules: A `SAM2Base` with its weights (sam2_weights.py), which belongs to the engine from now on; or a
+            `Sam2Model`, which other engines may use, too (sam2_shared.py): then that says where it computes.
         config: Device, precision, runner and memory.
         max_objects: Objects it has room for.
+        encoder: What it encodes with; None for an encoder of its own.
+        capturer: How its steps are captured, if not on a stream of its own.
 
     Raises:
         DeviceError: The device is not there, or has too little memory.
         WeightsError: The modules are built in a way that the engine does not follow.
     """
 
-    def __init__(self, modules: Any, config: Sam2Config | None = None, max_objects: int = 8) -> None:
+    def __init__(
+        self,
+        modules: Any,
+        config: Sam2Config | None = None,
+        max_objects: int = 8,
+        encoder: ImageEncoder | None = None,
+        capturer: Capturer | None = None,
+    ) -> None:
         config = config if config is not None else Sam2Config()
         self.config = config
-        if config.threads:
-            torch.set_num_threads(config.threads)
-        self.compute = Compute.choose(config.device, config.precision)
-        if config.runner is Sam2Runner.GRAPH and not self.compute.is_cuda:
-            raise DeviceError(f"runner graph: needs a CUDA device, got {self.compute.device}; use runner fixed or auto")
-        with self._out_of_memory_is_an_error("loading the model"):
-            self.model = Sam2Model(modules, self.compute)
-            self._bank = MemoryBank(self._bank_shape(max_objects), self.compute.device, config.keep)
+        shared = isinstance(modules, Sam2Model)
+        self.compute = modules.compute if shared else choose_compute(config)
+        self._kind = runner_of(config, self.compute)
+        with self._out_of_memory_is_an_error("loading the model" if not shared else "making room for a session"):
+            self.model = modules if shared else Sam2Model(modules, self.compute)
+            shape = self.model.bank_shape(max_objects, config.conditioning_frames)
+            self._bank = MemoryBank(shape, self.compute.device, config.keep)
             self._upload = FrameUpload(self.compute, self.model.image_size)
             self._attention = BatchedAttention(self.model)
         self.compute.synchronize()  # the encoder has a stream of its own, which does not wait for what was asked here
         self._gate = MemoryGate(config.min_memory_iou)
         self._retired: set[int] = set()
         self._frame_size: tuple[int, int] | None = None
-        self._encode_image = GraphEncoder(self.model, self._wanted_runner() is Sam2Runner.GRAPH, config.compile)
-        self._graphs = GraphSteps(self.model, self._wanted_runner() is Sam2Runner.GRAPH, config.compile)
+        graphs = self._kind is Sam2Runner.GRAPH
+        self._encode_image = encoder if encoder is not None else GraphEncoder(self.model, graphs, config.compile)
+        self._graphs = GraphSteps(self.model, graphs, config.compile, capturer)
         self._runner = self._make_runner()
 
-    def _bank_shape(self, max_objects: int) -> BankShape:
-        model = self.model
-        return BankShape(
-            max_objects,
-            self.config.conditioning_frames,
-            model.memory_frames,
-            model.pointer_frames,
-            model.tokens,
-            model.memory_dim,
-            model.hidden_dim,
-        )
-
-    def _wanted_runner(self) -> Sam2Runner:
-        if self.config.runner is Sam2Runner.AUTO:
-            return Sam2Runner.GRAPH if self.compute.is_cuda else Sam2Runner.BATCHED
-        return self.config.runner
-
     def _make_runner(self) -> StepRunner:
-        kind, non_overlap = self._wanted_runner(), self.config.non_overlap
-        if kind is Sam2Runner.EXACT:
+        non_overlap = self.config.non_overlap
+        if self._kind is Sam2Runner.EXACT:
             return ExactRunner(self.model, non_overlap)
-        if kind is Sam2Runner.BATCHED:
+        if self._kind is Sam2Runner.BATCHED:
             return BatchedRunner(self.model, non_overlap)
         return FixedRunner(self.model, self._bank, non_overlap, self._graphs.wrap)
 
@@ -276,7 +269,7 @@ class Sam2Engine:
 
     def _conditioned(self, features: Features, object_id: int) -> torch.Tensor:
         view = gather(self._bank, [self._bank.readable(object_id)])
-        if self._wanted_runner() is Sam2Runner.EXACT:
+        if self._kind is Sam2Runner.EXACT:
             return attend_exactly(self.model, features, view)
         return self._attention(features, view)
 
@@ -333,6 +326,13 @@ class Sam2Engine:
         self._gate.clear()
         self._frame_size = None
 
+    def close(self) -> None:
+        """Drop everything, graphs too, once the device is done; the bank goes with the last reference to the engine."""
+        self.compute.synchronize()
+        self.reset()
+        if isinstance(self._runner, FixedRunner):
+            self._runner.forget_steps()
+
     def snapshot(self) -> Sam2Snapshot:
         """A copy of everything that is remembered, on the device."""
         return Sam2Snapshot(self._bank.snapshot(), self._gate.copy(), frozenset(self._retired), self._frame_size)
@@ -382,12 +382,5 @@ class Sam2Engine:
             for _ in range(self.model.pointer_frames):
                 self._bank.write(object_id, frame, pointer, conditioning=False)
 
-    @contextmanager
-    def _out_of_memory_is_an_error(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except torch.OutOfMemoryError as exc:
-            raise DeviceError(
-                f"{self.compute.device}: out of memory while {doing} with sam2 {self.config.size} at "
-                f"{self.config.image_size} pixels; choose a smaller --size or a smaller --image-size"
-            ) from exc
+    def _out_of_memory_is_an_error(self, doing: str) -> AbstractContextManager[None]:
+        return out_of_memory_is_an_error(self.compute.device, self.config, doing)

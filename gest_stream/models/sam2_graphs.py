@@ -7,8 +7,10 @@ reads and writes fixed addresses, so inputs are copied in, and outputs are valid
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -53,6 +55,33 @@ def capture_on_cuda(
             outputs = run()
     torch.cuda.synchronize(stream.device)
     return graph.replay, outputs
+
+
+class CaptureStream:
+    """A stream on which the graphs of engines that work at the same time are captured, one after the other.
+
+    For graphs that are all replayed on one and the same other stream, as the steps of all engines are on the default
+    stream: so no two of them run at once, and they may share cuBLAS's workspace. With a stream for each engine they
+    might come to share the encoder's: torch has 32 streams, which it hands out in turn.
+
+    Args:
+        device: A CUDA device.
+        turn: Held while capturing.
+    """
+
+    def __init__(self, device: torch.device, turn: threading.Lock) -> None:
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._turn = turn
+
+    def capturer(self) -> Capturer:
+        """Captures here, with memory of its own."""
+        pool = torch.cuda.graph_pool_handle()
+
+        def capture(run: Callable[[], object]) -> tuple[Callable[[], None], object]:
+            with self._turn:
+                return capture_on_cuda(run, self._stream, pool)
+
+        return capture
 
 
 def _capturer(model: Sam2Model, capture: bool, capturer: Capturer | None) -> Capturer | None:
@@ -116,8 +145,28 @@ def _compiled(run: Callable[..., T], wanted: bool) -> Callable[..., T]:
     return call
 
 
+class ImageEncoder(Protocol):
+    """What an engine encodes pictures with: its own, or one that several engines share."""
+
+    @property
+    def captured(self) -> int:
+        """Graphs that were captured."""
+        ...
+
+    @property
+    def failure(self) -> str:
+        """Why capturing failed; "" where it did not."""
+        ...
+
+    def __call__(self, upload: FrameUpload, image: NDArray[np.uint8]) -> tuple[Features, torch.cuda.Event | None]:
+        """Features of an image, and on CUDA the event after which they are there."""
+        ...
+
+
 class GraphEncoder:
-    """The image encoder on its own stream, captured where that is wanted.
+    """The image encoder on its own stream, captured where that is wanted, once for each number of pictures.
+
+    Several threads may call it; what a graph reads and writes is used by one at a time.
 
     Args:
         model: The modules.
@@ -130,8 +179,8 @@ class GraphEncoder:
         self._run = _compiled(model.encode_image, compile_)
         self._captures = _Captures(_capturer(model, capture, capturer), "encoder")
         self._stream = torch.cuda.Stream(model.compute.device) if model.compute.is_cuda else None  # type: ignore[no-untyped-call]
-        self._input: torch.Tensor | None = None
-        self._captured: tuple[Callable[[], None], Features] | None = None
+        self._graphs: dict[int, tuple[Callable[[], None], torch.Tensor, Features]] = {}
+        self._replaying = threading.Lock()
 
     @property
     def captured(self) -> int:
@@ -145,25 +194,48 @@ class GraphEncoder:
 
     def __call__(self, upload: FrameUpload, image: NDArray[np.uint8]) -> tuple[Features, torch.cuda.Event | None]:
         """Features of an image, and on CUDA the event after which they are there."""
-        if self._stream is None:
-            return self._features(upload(image)), None
-        with torch.cuda.stream(self._stream):
-            features = self._features(upload(image))
+        return self.encode(self.prepare(upload, image))
+
+    def prepare(self, upload: FrameUpload, image: NDArray[np.uint8]) -> torch.Tensor:
+        """The picture that `encode` takes, made on the encoder's stream."""
+        with self._on_stream():
+            return upload(image)
+
+    def encode(self, pictures: torch.Tensor) -> tuple[Features, torch.cuda.Event | None]:
+        """Features of B pictures that were prepared, (B, 3, S, S), and on CUDA the event after which they are there."""
+        with self._on_stream():
+            features = self._features(pictures)
+            if self._stream is None:
+                return features, None
             ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
             ready.record()
         return features, ready
 
-    def _features(self, picture: torch.Tensor) -> Features:
-        if self._captured is None and self._captures.wanted:
-            self._input = static = picture.clone()
-            self._captured = self._captures.capture(lambda: self._run(static))
-        if self._captured is None or self._input is None:
-            return self._run(picture)
-        replay, features = self._captured
-        self._input.copy_(picture)
-        replay()
-        # the next frame may be encoded while this one's features are still read
-        return Features(*(tensor.clone() for tensor in features.tensors()))
+    def _on_stream(self) -> AbstractContextManager[object]:
+        return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
+
+    def _features(self, pictures: torch.Tensor) -> Features:
+        count = pictures.shape[0]
+        if count not in self._graphs and not self._captures.wanted:
+            return self._run(pictures)
+        with self._replaying:
+            graph = self._graphs.get(count) or self._capture(pictures)
+            if graph is None:
+                return self._run(pictures)
+            replay, static, features = graph
+            static.copy_(pictures)
+            replay()
+            # the next frame may be encoded while this one's features are still read
+            return Features(*(tensor.clone() for tensor in features.tensors()))
+
+    def _capture(self, pictures: torch.Tensor) -> tuple[Callable[[], None], torch.Tensor, Features] | None:
+        static = pictures.clone()
+        captured = self._captures.capture(lambda: self._run(static))
+        if captured is None:
+            return None
+        replay, features = captured
+        self._graphs[pictures.shape[0]] = graph = (replay, static, features)
+        return graph
 
 
 class GraphSteps:

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from gest_stream.errors import WeightsError
+from gest_stream.models.memory_bank import BankShape
 from gest_stream.models.sam2_device import Compute
 
 NO_OBJECT_LOGIT = -1024.0
@@ -30,7 +31,7 @@ _MASK_SCALE, _MASK_BIAS = 20.0, -10.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
-    """What the image encoder makes of one picture.
+    """What the image encoder makes of one picture, or of several that were encoded together.
 
     Args:
         stride4: (1, C/8, S/4, S/4) for the mask decoder.
@@ -45,6 +46,10 @@ class Features:
     def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """All three."""
         return self.stride4, self.stride8, self.stride16
+
+    def of_picture(self, index: int) -> Features:
+        """Those of one of several pictures; views."""
+        return Features(*(tensor[index : index + 1] for tensor in self.tensors()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +71,8 @@ class Decoded:
 
 class Sam2Model:
     """The modules of one SAM2, prepared for one device, and their constants.
+
+    Nothing in it changes once it is made, so that any number of engines may use one, each on a thread of its own.
 
     Args:
         modules: A `SAM2Base` with its weights; it is moved and cast, so it belongs to this object from now on.
@@ -97,13 +104,27 @@ class Sam2Model:
         self.vision_position = position.flatten(2).permute(2, 0, 1).contiguous()  # (HW, 1, C)
         position = modules.memory_encoder.position_encoding(place)
         self.memory_position = position.flatten(2).permute(2, 0, 1).contiguous()  # (HW, 1, D)
+        rotations = modules.memory_attention.layers[0].self_attn
+        rotation = rotations.compute_cis(end_x=grid, end_y=grid)  # (HW, C/2) complex
+        self.rotary_cos: torch.Tensor = rotation.real.repeat_interleave(2, dim=-1).to(device)
+        self.rotary_sin: torch.Tensor = rotation.imag.repeat_interleave(2, dim=-1).to(device)
+        if device.type == "cuda":  # upstream moves them when they are first read, under the eyes of other threads
+            for layer in modules.memory_attention.layers:
+                for attention in (layer.self_attn, layer.cross_attn_image):
+                    attention.freqs_cis = attention.freqs_cis.to(device)
         self.temporal_position = modules.maskmem_tpos_enc.detach()[:, 0, 0]  # (7, D); row 0 is the newest frame
         encoder = modules.sam_prompt_encoder
         self._dense_position = encoder.get_dense_pe()
         self._unprompted = self.embed_points(torch.zeros(1, 1, 2, device=device), -torch.ones(1, 1, device=device))
 
+    def bank_shape(self, max_objects: int, conditioning_frames: int) -> BankShape:
+        """How large a bank of so many objects and prompted frames is."""
+        frames, pointers = self.memory_frames, self.pointer_frames
+        sizes = (self.tokens, self.memory_dim, self.hidden_dim)
+        return BankShape(max_objects, conditioning_frames, frames, pointers, *sizes)
+
     def encode_image(self, image: torch.Tensor) -> Features:
-        """Features of a picture, (1, 3, S, S) normalised.
+        """Features of B pictures, (B, 3, S, S) normalised.
 
         Follows FpnNeck.forward in sam2/modeling/backbones/image_encoder.py, without the position encodings of the
         levels that nothing reads.

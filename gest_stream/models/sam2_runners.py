@@ -201,6 +201,10 @@ class FixedRunner:
         chosen = (decoded.logits[rows], decoded.iou[rows], decoded.score[rows], decoded.pointer[rows])
         return Tracked(Decoded(*chosen), tracked.memory[rows])
 
+    def forget_steps(self) -> None:
+        """Let go of every step and of what was captured for it; they hold this runner as it holds them."""
+        self._steps.clear()
+
     def shape_of(self, readings: Sequence[Reading]) -> FixedShape:
         """The shape in which these are computed."""
         objects = bucket_of(max(reading.row for reading in readings) + 1, self._bank.shape.objects)
