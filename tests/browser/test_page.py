@@ -132,6 +132,58 @@ def test_another_camera_and_another_size_are_sent_without_a_new_session(stage: S
     stage.run(go())
 
 
+SLOW_CAMERA = """
+const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+window.cameras = [];
+window.allowed = new Promise((resolve) => (window.allow = resolve));
+navigator.mediaDevices.getUserMedia = async (wanted) => {
+  const stream = await open(wanted);
+  cameras.push(stream.getVideoTracks()[0]);
+  await allowed;
+  return stream;
+};
+"""
+
+
+def test_stop_while_the_browser_asks_leaves_the_camera_off(stage: Stage) -> None:
+    async def go() -> None:
+        async with visit(stage, script=SLOW_CAMERA) as it:
+            await it.page.click("#start")
+            await it.until("cameras.length === 1")
+            await it.page.keyboard.press("Escape")
+            await it.until_phase("idle")
+            await it.page.evaluate("allow()")
+            await it.until("cameras[0].readyState === 'ended'")
+            assert await it.page.evaluate("document.body.dataset.phase") == "idle"
+            assert not it.sessions.offers
+
+    stage.run(go())
+
+
+def test_of_two_changes_of_the_camera_in_a_row_the_last_one_counts(stage: Stage) -> None:
+    change = """
+    window.allowed = new Promise((resolve) => (window.allow = resolve));
+    for (const lines of ["720", "480"]) {
+      document.getElementById("size").value = lines;
+      document.getElementById("size").dispatchEvent(new Event("change"));
+    }
+    """
+
+    async def go() -> None:
+        async with visit(stage, script=SLOW_CAMERA + "allow();") as it:
+            await it.go_live()
+            await it.page.evaluate(change)
+            await it.until("cameras.length === 3")
+            await it.page.evaluate("allow()")
+            await it.until("cameras.map(({ readyState }) => readyState).join() === 'ended,ended,live'")
+            sent = "document.getElementById('sent').srcObject.getVideoTracks()[0]"
+            await it.until(f"{sent} === cameras[2] && {sent}.getSettings().height === 480")
+            before = await it.page.evaluate("document.getElementById('returned').currentTime")
+            await it.until(f"document.getElementById('returned').currentTime > {before + 1}")
+
+    stage.run(go())
+
+
 def test_candidates_found_after_the_offer_are_patched_in(stage: Stage) -> None:
     # nothing answers there: gathering goes on for seconds
     rtc = RtcConfig(ice_servers=(IceServerConfig("stun:127.0.0.1:9"),))

@@ -26,7 +26,10 @@ export class Camera extends EventTarget {
     // some cameras open only once, and phones only one at a time
     this.close();
     const mine = this.#newest;
-    const stream = await navigator.mediaDevices.getUserMedia({ video, audio: false });
+    const stream = await navigator.mediaDevices.getUserMedia({ video, audio: false }).catch((problem) => {
+      if (mine === this.#newest) throw problem;
+      return null;
+    });
     if (mine !== this.#newest) return stopped(stream);
     this.stream = stream;
     this.track.contentHint = "motion";
@@ -38,7 +41,7 @@ export class Camera extends EventTarget {
 
   close() {
     this.#newest++;
-    if (this.stream) stopped(this.stream);
+    stopped(this.stream);
     this.stream = null;
   }
 
@@ -52,7 +55,7 @@ export class Camera extends EventTarget {
 }
 
 function stopped(stream) {
-  for (const track of stream.getTracks()) track.stop();
+  for (const track of stream?.getTracks() ?? []) track.stop();
   return false;
 }
 

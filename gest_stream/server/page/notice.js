@@ -24,6 +24,7 @@ export class Notice {
     this.#at("notice-action").textContent = label;
     this.#at("notice-action").hidden = !action;
     this.#at("token-form").hidden = !token;
+    this.#at("notice-close").hidden = token; // nothing else can be done without one
     this.#at("notice-wait").hidden = !until;
     this.#at("notice").hidden = false;
     if (until) this.#count(until);

@@ -138,9 +138,9 @@ link.addEventListener("phase", ({ detail }) => {
 const PHASES = {
   connecting: ({ attempt }) => show("connecting", attempt > 1 ? "Connecting again…" : "Connecting…"),
   live: () => show("live", viewing ? "Live." : "Connected; the server gets ready…"),
-  waiting: ({ seconds, until, cause }) => {
+  waiting: ({ until, cause }) => {
     const words = aboutWaiting(cause, stream);
-    show("waiting", `${words.title}. Next try in ${Math.ceil(seconds)} seconds.`);
+    show("waiting", `${words.title}.`);
     notice.show(words, { label: "Try now", action: () => link.retryNow(), until });
   },
   token: askForToken,
