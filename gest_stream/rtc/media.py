@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from aiortc import RTCRtpReceiver, RTCRtpSender
+from aiortc import MediaStreamTrack, RTCRtpReceiver, RTCRtpSender
 from aiortc.rtcdtlstransport import RTCDtlsTransport
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpReceiveParameters
 from aiortc.rtcrtpsender import RTCEncodedFrame
@@ -15,6 +15,8 @@ from aiortc.rtp import AnyRtcpPacket, RtcpSrPacket, RtpPacket
 from gest_stream.rtc.clocks import SenderReports
 from gest_stream.rtc.decoding import DecodingCounts, counting
 from gest_stream.rtc.jitter import MarkerJitterBuffer
+from gest_stream.rtc.playout import PlayoutExtensions
+from gest_stream.rtc.scope import current_config
 
 _ASK_EVERY_S = 0.1
 _GIVE_UP_AFTER_S = 0.5
@@ -102,11 +104,21 @@ class MediaReceiver(RTCRtpReceiver):
 
 
 class MediaSender(RTCRtpSender):
-    """A sender that knows by how much the RTP timestamps of its packets differ from those of its frames."""
+    """A sender that knows by how much the RTP timestamps of its packets differ from those of its frames.
+
+    Args:
+        trackOrKind: What it sends, or "audio" or "video".
+        transport: What it sends over.
+    """
 
     timestamp_origin: int | None = None
     """What is added to a frame's pts, in 1/90000 s, mod 2^32; None before a first frame was sent."""
     _encoded_timestamp: int | None = None
+
+    def __init__(self, trackOrKind: MediaStreamTrack | str, transport: RTCDtlsTransport) -> None:  # noqa: N803
+        super().__init__(trackOrKind, transport)
+        if current_config() is not None:  # how an application's own pictures are shown is its own affair
+            self._RTCRtpSender__rtp_header_extensions_map = PlayoutExtensions()
 
     async def _next_encoded_frame(self, codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
         # called again when all packets of the frame before have left, of which aiortc keeps the RTP timestamp

@@ -176,6 +176,25 @@ def test_while_paused_frames_are_taken_and_dropped() -> None:
     assert asyncio.run(run()) == (99_000, 5, 7)
 
 
+def test_a_paused_source_is_not_lost_while_its_sender_sends() -> None:
+    async def run() -> int:
+        track = FedTrack([grey(0, 0)])
+        async with TrackSource(track, idle_after_s=0.2) as source:
+            frames = aiter(source)
+            await anext(frames)
+            source.paused = True
+            waiting = asyncio.ensure_future(anext(frames))
+            for number in range(1, 31):  # 0.6 s
+                track.queue.put_nowait(grey(0, number * 3000))
+                await asyncio.sleep(0.02)
+            assert not waiting.done()
+            source.paused = False
+            track.queue.put_nowait(grey(0, 990_000))
+            return (await asyncio.wait_for(waiting, 5)).pts
+
+    assert asyncio.run(run()) == 990_000
+
+
 @pytest.mark.parametrize(("max_fps", "share"), [(None, 1.0), (60.0, 1.0), (30.0, 1.0), (15.0, 0.5), (20.0, 2 / 3)])
 def test_a_cap_on_the_rate_drops_evenly_by_pts(max_fps: float | None, share: float) -> None:
     async def run() -> list[int]:
