@@ -33,7 +33,10 @@ SHARED = Path(__file__).parents[2] / "plugins" / "shared"
 HELLO = hello_of(rgba_shape())
 FRAME = frame_of(rgba_shape(), 2, 9, -5)
 SETTINGS = Settings({SettingKey.EFFECT: 4.0, SettingKey.SMOOTHING: 0.5, SettingKey.MASK_EVERY: 3.0})
-VALID = [HELLO, FRAME, SETTINGS, Settings(), Background("/a/picture.png"), Background(""), Message(MessageType.PING)]
+PATH = Background("/a/picture.png")
+VALID: list[Message | Settings | Background] = [
+    *(HELLO, FRAME, SETTINGS, Settings(), PATH, Background(""), Message(MessageType.PING))
+]
 
 
 def refused(data: bytes) -> Refusal:

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -220,6 +221,7 @@ fake_worker start_worker(const char *path, trait trait, unsigned number) {
     if (worker.pid == 0) {
         served s;
         memset(&s, 0, sizeof s);
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody behind */
         for (;;) {
             s.sock = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
             if (s.sock < 0)

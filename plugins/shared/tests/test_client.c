@@ -180,7 +180,7 @@ static void a_hung_worker_costs_four_deadlines_in_all(void) {
             CHECK_EQUAL(gsx_process(c, &in.image, &out.image, 0, DEADLINE), GSX_LATE);
         const double total = ms_since(start);
         CHECK(total > (GSX_LATE_LIMIT - 1) * DEADLINE);
-        CHECK(total < GSX_LATE_LIMIT * DEADLINE * 3); /* slack for a loaded machine; without a breaker it is 3000 */
+        CHECK(total < FRAMES * DEADLINE / 2); /* 120 on an idle machine, 3000 without a breaker */
         CHECK_EQUAL(gsx_state_of(c), traits[t] == NEVER_WELCOMES ? GSX_STATE_CONNECTING : GSX_STATE_LATE);
         free_picture(&in), free_picture(&out);
         gsx_close(c);
@@ -196,7 +196,7 @@ static unsigned calls_that_waited(trait trait, unsigned number, unsigned frames)
     unsigned waited = 0;
     for (unsigned i = 0; i < frames; i++) {
         const uint64_t start = gsx_now_ns();
-        CHECK_EQUAL(gsx_process(c, &in.image, &out.image, 0, DEADLINE), GSX_LATE);
+        gsx_process(c, &in.image, &out.image, 0, DEADLINE); /* late, unless this process was held up itself */
         waited += ms_since(start) >= DEADLINE;
         pause_ms(INTERVAL);
     }
@@ -207,15 +207,15 @@ static unsigned calls_that_waited(trait trait, unsigned number, unsigned frames)
 }
 
 static void a_slow_worker_is_waited_for_four_times_only(void) {
-    const unsigned waited = calls_that_waited(SLOW, 40, 40);
+    const unsigned waited = calls_that_waited(SLOW, 100, 40);
     CHECK(waited >= GSX_LATE_LIMIT);
-    CHECK(waited <= GSX_LATE_LIMIT + 2); /* a loaded machine may hold a call up by itself */
+    CHECK(waited <= GSX_LATE_LIMIT * 3); /* a loaded machine may hold a call up by itself; without a breaker it is 40 */
 }
 
 static void a_slow_worker_that_says_it_is_fast_is_tried_ever_more_rarely(void) {
-    const unsigned waited = calls_that_waited(SLOW_AND_LIES, 40, 40);
-    CHECK(waited > GSX_LATE_LIMIT);      /* it was tried again */
-    CHECK(waited <= GSX_LATE_LIMIT + 7); /* after 1, 2, 4, 8, 16 ... answers */
+    const unsigned waited = calls_that_waited(SLOW_AND_LIES, 100, 40);
+    CHECK(waited > GSX_LATE_LIMIT);      /* it was tried again, after 1, 2, 4, 8 ... answers */
+    CHECK(waited <= GSX_LATE_LIMIT + 9); /* of about 26 answers */
 }
 
 static void waiting_starts_again_once_answers_are_in_time(void) {
@@ -229,7 +229,7 @@ static void waiting_starts_again_once_answers_are_in_time(void) {
         pause_ms(20);
     }
     CHECK(late_state > 0);
-    CHECK(done >= 20);
+    CHECK(done >= 10);
     CHECK_EQUAL(gsx_state_of(c), GSX_STATE_READY);
     free_picture(&in), free_picture(&out);
     gsx_close(c);
