@@ -2,7 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
+CHROMIUM = "/usr/bin/chromium"
+
+BROWSER = (["benchmarks.webrtc_loop", "--json", "benchmarks/results/webrtc_loop_quick.json"],)
 COMMANDS = (
     ["benchmarks.quality"],
     ["benchmarks.end_to_end"],
@@ -17,5 +21,5 @@ COMMANDS = (
     ["benchmarks.sam2_long_run", "--steps", "5000", "--json", "benchmarks/results/sam2_engine_long_quick.json"],
 )
 
-for command in COMMANDS:
+for command in COMMANDS + (BROWSER if Path(CHROMIUM).exists() else ()):
     subprocess.run([sys.executable, "-m", *command], check=True)
