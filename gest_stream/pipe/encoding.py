@@ -14,6 +14,8 @@ from gest_stream.errors import ConfigError, SinkError
 if TYPE_CHECKING:
     from av import VideoFrame
 
+RAW = "rawvideo"
+
 
 class PipeFormat(StrEnum):
     """A container that can be written front to back."""
@@ -46,7 +48,7 @@ class PipeOptions:
     codec_options: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.format is PipeFormat.Y4M and self.codec not in (None, _RAW):
+        if self.format is PipeFormat.Y4M and self.codec not in (None, RAW):
             raise ConfigError(f"codec: y4m holds raw pictures only, got {self.codec!r}; use --format nut or matroska")
         if self.codec_options and self.codec is None:
             raise ConfigError("codec options: name the codec they are for with --codec")
@@ -58,7 +60,6 @@ class PipeOptions:
         return next((format for format in PipeFormat if format.muxer == input_format), PipeFormat.NUT)
 
 
-_RAW = "rawvideo"
 _RAW_FORMATS = (
     *(f"yuv{kind}p{bits}" for bits in ("", "10le", "12le") for kind in ("420", "422", "444")),
     *(f"yuva{kind}p{bits}" for bits in ("", "10le") for kind in ("420", "422", "444")),
@@ -100,9 +101,9 @@ def choose_encoding(format: PipeFormat, options: PipeOptions, first: VideoFrame,
     Raises:
         SinkError: The codec is unknown, cannot be written into the container, or loses the alpha of `wanted`.
     """
-    codecs = [options.codec] if options.codec else [_RAW, "ffv1"] if format is PipeFormat.MATROSKA else [_RAW]
+    codecs = [options.codec] if options.codec else [RAW, "ffv1"] if format is PipeFormat.MATROSKA else [RAW]
     known = {codec: _formats_of(codec) for codec in codecs}
-    exact = [(codec, wanted) for codec in codecs if codec == _RAW or wanted in known[codec]]
+    exact = [(codec, wanted) for codec in codecs if codec == RAW or wanted in known[codec]]
     others = [(codec, name) for codec in codecs for name in _nearest(known[codec], wanted)]
     failure = ""
     for codec, pixel_format in (*exact, *others):
@@ -121,7 +122,7 @@ def _formats_of(codec: str) -> list[str]:
     """The pixel formats an encoder takes; of the raw one those worth a try."""
     import av
 
-    if codec == _RAW:
+    if codec == RAW:
         return list(_RAW_FORMATS)
     try:
         return [pixels.name for pixels in av.Codec(codec, "w").video_formats or ()]
@@ -172,7 +173,7 @@ def _tried(format: PipeFormat, encoding: Encoding, first: VideoFrame) -> Encodin
     file.seek(0)
     with av.open(file, "r") as input:
         seen = next(input.decode(video=0))
-    if encoding.codec == _RAW and _plain(seen.format.name) != _plain(encoding.pixel_format):
+    if encoding.codec == RAW and _plain(seen.format.name) != _plain(encoding.pixel_format):
         raise ValueError(f"it would be read as {seen.format.name}")
     says_full = seen.color_range == _FULL_RANGE or seen.format.name.startswith("yuvj")
     return Encoding(encoding.codec, encoding.pixel_format, encoding.options, says_full or not full_range)

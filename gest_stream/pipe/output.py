@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gest_stream.interfaces import SourceInfo
-from gest_stream.pipe.encoding import PipeFormat, PipeOptions, choose_encoding, container_options
+from gest_stream.pipe.encoding import RAW, PipeFormat, PipeOptions, choose_encoding, container_options
 from gest_stream.pipe.passage import Passing, Picture
 from gest_stream.pipe.source import StreamParts
 from gest_stream.pipe.stdout import PipeFile
@@ -70,7 +70,8 @@ class PipeOutput:
         self._video = self._add_video(parts, info, first)
         self._copies: dict[int, Stream] = {}
         self._last_dts: dict[int, int] = {}
-        self._left_out = 0
+        self._left_out = self._before_start = 0
+        self._later_s = self._delay_s(first)
         self._add_copies(parts)
         self._tell(parts)
 
@@ -87,11 +88,21 @@ class PipeOutput:
         context.color_primaries, context.color_trc = first.color_primaries, first.color_trc
         if first.format.name.startswith("yuvj"):
             context.color_range = 2
+        if encoding.codec == RAW:  # other encoders would take it for a wish
+            context.field_order = parts.video.codec_context.field_order
         if self._leaves_rgb(first):
             context.colorspace, context.color_range = self._matrix(), _LIMITED
         stream.metadata.update(parts.video.metadata)
         stream.disposition = parts.video.disposition
         return stream
+
+    def _delay_s(self, first: VideoFrame) -> Fraction:
+        """Seconds that everything is moved by, because NUT holds no time before 0."""
+        if self.format is not PipeFormat.NUT or first.pts is None or first.pts >= 0:
+            return Fraction(0)
+        delay_s = -first.pts * self._time_base
+        _LOG.warning("the video starts %.3f s before 0, which NUT cannot hold: everything is that much later", delay_s)
+        return delay_s
 
     def _leaves_rgb(self, frame: VideoFrame) -> bool:
         """Whether RGB pictures are encoded as YUV."""
@@ -111,6 +122,8 @@ class PipeOutput:
                     raise ValueError("y4m holds video alone")
                 if stream.type not in ("video", "audio", "subtitle", "attachment"):
                     raise ValueError("it is neither picture, sound nor text")
+                if stream.type == "audio" and not getattr(stream, "sample_rate", 0):
+                    raise ValueError("its sample rate is not known")
                 copy = self._output.add_stream_from_template(stream, opaque=True)
             except (ValueError, av.FFmpegError) as exc:
                 _LOG.warning("%s stream %d is left out: %s", stream.type, stream.index, exc)
@@ -131,7 +144,7 @@ class PipeOutput:
                 *(encoding.codec, self.format),
             )
         aspect = parts.video.sample_aspect_ratio
-        if aspect and aspect != 1 and encoding.codec == "rawvideo":
+        if aspect and aspect != 1 and encoding.codec == RAW:
             _LOG.warning("pixels are not square (%s) and the output does not say so: set the reader's aspect", aspect)
 
     def write(self, item: Picture | Passing) -> None:
@@ -140,7 +153,7 @@ class PipeOutput:
             self._copy(item)
         elif item.painted is not None:
             frame = self._fitted(item.painted)
-            frame.pts, frame.time_base = item.pts, self._time_base
+            frame.pts, frame.time_base = item.pts + round(self._later_s / self._time_base), self._time_base
             self._output.mux(self._video.encode(frame))
             self.frames_written += 1
 
@@ -148,8 +161,15 @@ class PipeOutput:
         stream, packet = self._copies.get(item.stream), item.packet
         if stream is None:
             return
+        if self._later_s and packet.time_base:
+            later = round(self._later_s / packet.time_base)
+            packet.pts = None if packet.pts is None else packet.pts + later
+            packet.dts = None if packet.dts is None else packet.dts + later
         if packet.dts is None:
             packet.dts = packet.pts
+        if self.format is PipeFormat.NUT and (packet.pts or 0) < 0:
+            self._before_start += 1
+            return
         last = self._last_dts.get(item.stream)
         if packet.dts is None or (last is not None and packet.dts < last):
             self._left_out += 1  # the muxer would refuse it and end the stream
@@ -202,6 +222,8 @@ class PipeOutput:
         """Write what the encoder holds back, and the end of the container."""
         self._output.mux(self._video.encode(None))
         self.close()
+        if self._before_start:
+            _LOG.warning("%d packets before the first time that NUT can hold were left out", self._before_start)
         if self._left_out:
             _LOG.warning("%d packets that went back in time were left out", self._left_out)
 

@@ -85,15 +85,15 @@ class PlaneLayout:
         lines: NDArray[np.uint8] = np.frombuffer(memoryview(plane), np.uint8, rows * stride).reshape(rows, stride)
         return lines[:, : columns * self.unit_bytes].reshape(rows, columns, self.unit_bytes)
 
-    def pooled(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Which units hold a pixel that `mask`, (H, W) uint8, marks."""
+    def pooled(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which units hold a pixel that `mask`, (H, W) bool, marks: (rows, columns) bool."""
         if self.across == self.down == 1:
             return mask
         padded = np.pad(mask, ((0, -mask.shape[0] % self.down), (0, -mask.shape[1] % self.across)))
         corners = [padded[y :: self.down, x :: self.across] for y in range(self.down) for x in range(self.across)]
         pooled = corners[0].copy()
         for corner in corners[1:]:
-            np.maximum(pooled, corner, out=pooled)
+            pooled |= corner
         return pooled
 
 

@@ -70,7 +70,7 @@ class Repainter:
         return self._layouts[name]
 
     def _with_alpha(
-        self, frame: VideoFrame, drawn: NDArray[np.uint8], touched: NDArray[np.uint8], layouts: tuple[PlaneLayout, ...]
+        self, frame: VideoFrame, drawn: NDArray[np.uint8], touched: NDArray[np.bool_], layouts: tuple[PlaneLayout, ...]
     ) -> VideoFrame:
         painted = self._converted(frame, drawn, with_alpha(frame.format))
         own = self._layout(painted)
@@ -108,13 +108,13 @@ class Repainter:
         return painted
 
 
-def differing(before: NDArray[np.uint8], drawn: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W) uint8, 255 where the colours of two pictures differ; alpha is not looked at."""
+def differing(before: NDArray[np.uint8], drawn: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """(H, W) bool, where the colours of two pictures differ; alpha is not looked at."""
     import cv2
 
     red, green, blue = cv2.split(cv2.absdiff(before, np.ascontiguousarray(drawn[..., :3])))
-    differs = cv2.compare(red | green | blue, 0, cv2.CMP_NE)
-    return np.asarray(differs, np.uint8)
+    differs: NDArray[np.bool_] = np.not_equal(red | green | blue, 0)
+    return differs
 
 
 def unconvertible(frame: VideoFrame) -> InvalidInputError:
@@ -126,21 +126,17 @@ def unconvertible(frame: VideoFrame) -> InvalidInputError:
 
 
 def _restore(
-    frame: VideoFrame, painted: VideoFrame, touched: NDArray[np.uint8], layouts: tuple[PlaneLayout, ...]
+    frame: VideoFrame, painted: VideoFrame, touched: NDArray[np.bool_], layouts: tuple[PlaneLayout, ...]
 ) -> None:
     """Take every unit that was not drawn on, and alpha, from the original."""
-    import cv2
-
     size = (frame.width, frame.height)
     for layout, source, target in zip(layouts, frame.planes, painted.planes, strict=False):
         old, new = layout.units(source, size), layout.units(target, size)
+        kept = ~layout.pooled(touched)
         start, end = layout.alpha
-        if layout.is_alpha:
-            new[:] = old
-            continue
-        cv2.copyTo(old, cv2.bitwise_not(layout.pooled(touched)), new)
-        if end > start:
-            new[..., start:end] = old[..., start:end]
+        # byte by byte: 1.2 ms for 720p rgb24, where one copyto with a broadcast mask takes 9
+        for byte in range(layout.unit_bytes):
+            np.copyto(new[..., byte], old[..., byte], where=start <= byte < end or kept)
 
 
 def _write_alpha(units: NDArray[np.uint8], alpha: NDArray[np.uint8], bits: int) -> None:

@@ -153,12 +153,29 @@ def test_times_before_zero_and_b_frames_are_kept() -> None:
     assert read(encoded).times_s == read(data).times_s
 
 
+def test_a_stream_that_starts_before_zero_is_moved_as_a_whole_for_nut(caplog: pytest.LogCaptureFixture) -> None:
+    pts = (-80, -40, 0, 40)
+    options = (("avoid_negative_ts", "disabled"),)
+    data = piped("mpegts", Clip(size=SIZE, frames=4, pts=pts, time_base=Fraction(1, 1000), container_options=options))
+    assert read(data).times_s[0] == Fraction(-80, 1000)
+    with caplog.at_level(logging.WARNING):
+        moved = read(filtered(data).data)
+    assert moved.times_s == [Fraction(value + 80, 1000) for value in pts]
+    assert "starts 0.080 s before 0, which NUT cannot hold" in caplog.text
+
+
 def test_colours_and_range_are_declared_as_they_were() -> None:
     clip = Clip(size=SIZE, frames=4, matrix="ITU709", full_range=True)
     after = read(filtered(piped("matroska", clip)).data).frames[0]
     assert (after.colorspace, after.color_range) == (1, 2)
     y4m = Clip(size=SIZE, frames=4, codec="rawvideo", full_range=True)
     assert read(filtered(piped("yuv4mpegpipe", y4m)).data).frames[0].color_range == 2
+
+
+def test_interlaced_y4m_stays_interlaced() -> None:
+    data = piped("yuv4mpegpipe", Clip(size=SIZE, frames=3, codec="rawvideo"))
+    after = filtered(data.replace(b" Ip ", b" It ", 1)).data
+    assert b" It " in after.partition(b"\n")[0]
 
 
 def test_full_range_that_nut_cannot_declare_is_told(caplog: pytest.LogCaptureFixture) -> None:

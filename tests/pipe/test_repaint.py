@@ -84,6 +84,17 @@ def test_so_does_every_format_that_ffmpeg_converts_both_ways() -> None:
     assert done > 120
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (3, 1), (2, 2)])
+@pytest.mark.parametrize("name", ["yuv420p", "nv12", "rgb24", "rgba", "yuyv422", "yuv422p10le", "yuv410p"])
+def test_the_smallest_pictures_can_be_drawn_on(name: str, size: tuple[int, int]) -> None:
+    frame, before = frame_of(name, size)
+    drawn = before.copy()
+    drawn[0, 0] = 255 - drawn[0, 0]
+    painted = Repainter().repaint(frame, before, drawn)
+    assert (painted.width, painted.height, painted.format.name) == (*size, name)
+    assert painted.to_ndarray(format="rgb24").shape == before.shape
+
+
 def expected_yuv(matrix: int, full: bool) -> tuple[float, float, float]:
     """`COLOUR` by ITU-T H.273, equations 25 to 37, for 8 bits."""
     red, green, blue = COLOUR
