@@ -9,10 +9,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 OUT ?= demo_out
 
-.PHONY: install dev demo test test-slow check bench clean help
+.PHONY: install dev demo test test-slow check bench plugins clean help
 
 help:
-	@echo "make install | demo | test | test-slow | check | bench | clean"
+	@echo "make install | demo | test | test-slow | check | bench | plugins | clean"
 
 $(VENV)/.base: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found; install one or pass PYTHON=/path/to/python3" >&2; exit 1; }
@@ -52,5 +52,10 @@ check: dev
 bench: dev
 	@$(BIN)/python -m benchmarks
 
+# the OBS and frei0r plugins, each where its headers are here (plugins/README.md)
+plugins:
+	@cmake -S plugins -B build/plugins
+	@cmake --build build/plugins
+
 clean:
-	rm -rf $(VENV) $(OUT) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(OUT) build/plugins .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

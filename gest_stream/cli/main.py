@@ -16,6 +16,7 @@ from gest_stream.cli.models import models_app
 from gest_stream.cli.run import run
 from gest_stream.cli.serve import serve
 from gest_stream.cli.train import train_app
+from gest_stream.cli.worker import worker
 from gest_stream.errors import GestStreamError
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command(epilog=EPILOG)(run)
 app.command(epilog=EPILOG)(serve)
 app.command("filter", epilog=EPILOG)(filter_)
+app.command(epilog=EPILOG)(worker)
 app.command(epilog=EPILOG)(demo)
 app.command(epilog=EPILOG)(doctor)
 app.add_typer(models_app, name="models")

@@ -12,6 +12,11 @@ from gest_stream.cli.addresses import Tokens, split_outputs
 from gest_stream.cli.choices import choice_names, choice_parser, parse_size
 from gest_stream.cli.session import Verbosity, run_session
 from gest_stream.cli.settings import compose_config
+from gest_stream.cli.virtual_camera import (
+    VirtualCameraDeviceOption,
+    VirtualCameraOption,
+    make_virtual_camera,
+)
 from gest_stream.config import BufferPolicy, EffectKind, PipelineConfig, RedetectorKind, Sam2Size, SegmenterKind
 from gest_stream.errors import SinkError
 from gest_stream.url import redacted
@@ -107,6 +112,8 @@ def run(
         Path | None, typer.Option(help="Folder of PNG masks; a pixel is its track's id.", rich_help_panel=_OUT)
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Show the result in a window.", rich_help_panel=_OUT)] = False,
+    virtual_camera: VirtualCameraOption = False,
+    virtual_camera_device: VirtualCameraDeviceOption = None,
     effect: EffectOption = None,
     background: Annotated[Path | None, typer.Option(help="Picture for --effect replace.", rich_help_panel=_OUT)] = None,
     segmenter: SegmenterOption = None,
@@ -197,6 +204,7 @@ def run(
     _refuse_shared_outputs(source, saved)
     sinks = make_sinks(settings, save_masked, save_landmarks, save_json, save_masks)
     sinks += make_out_sinks(settings, files, pushed, tokens)
+    sinks += make_virtual_camera(settings, virtual_camera, virtual_camera_device)
     if show:
         from gest_stream.overlay import Renderer
         from gest_stream.sinks.pointer import Pointer

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +18,11 @@ from gest_stream.cli.run import ConfigOption, QuietOption, RedetectorOption, Seg
 from gest_stream.cli.settings import compose_config
 from gest_stream.config import EffectKind
 from gest_stream.worker.view import HandChoice
+
+if TYPE_CHECKING:
+    from gest_stream.config import PipelineConfig
+    from gest_stream.tracking.tracker import TrackerCore
+    from gest_stream.worker import Worker
 
 _PICTURE = "Picture, where a plugin does not say"
 _HOSTS = "Plugins"
@@ -76,22 +84,54 @@ def worker(
     )
     from rich.console import Console
 
-    from gest_stream import build
     from gest_stream.exchange.address import default_socket_path
     from gest_stream.worker import ViewConfig, Worker
 
     console = Console(stderr=True, quiet=quiet)
     defaults = ViewConfig(settings.effect, echo=echo, hands=hands, smoothing=smoothing, mask_every=mask_every)
     path = socket if socket is not None else default_socket_path(os.environ, os.geteuid())
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # also while models load: the socket is removed
-    with Worker(path.absolute(), lambda: build.HandTracker(settings), defaults, max_hosts=max_hosts) as serving:
+    with (
+        _handling(signal.default_int_handler),  # also while models load: the socket is removed
+        Worker(path.absolute(), _make_tracker(settings), defaults, max_hosts=max_hosts) as serving,
+    ):
         if not echo:
+            from gest_stream import build
+
             fetch_needed(settings, console)
             console.print(f"segmenter {build.choose_segmenter(settings)[1]}", highlight=False)
             console.print(f"redetector {build.choose_redetector(settings)[1]}", highlight=False)
         serving.prepare()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: serving.stop())
-        console.print(f"listening for plugins at {path.absolute()} (Ctrl-C ends)", highlight=False, soft_wrap=True)
-        serving.serve()
+        with _stopped_by_signals(serving):
+            console.print(f"listening for plugins at {path.absolute()} (Ctrl-C ends)", highlight=False, soft_wrap=True)
+            serving.serve()
     console.print("every plugin was let go", highlight=False)
+
+
+def _make_tracker(settings: PipelineConfig) -> Callable[[], TrackerCore]:
+    def make() -> TrackerCore:
+        from gest_stream import build
+
+        return build.HandTracker(settings)
+
+    return make
+
+
+@contextlib.contextmanager
+def _handling(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Let SIGINT and SIGTERM call `handler`."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(serving: Worker) -> Iterator[None]:
+    before = signal.set_wakeup_fd(serving.wake_descriptor, warn_on_full_buffer=False)
+    try:
+        with _handling(lambda *_: serving.stop()):
+            yield
+    finally:
+        signal.set_wakeup_fd(before)
