@@ -21,6 +21,7 @@ from gest_stream.exchange.peer import Handler, Peer, credentials_of
 _LOG = logging.getLogger(__name__)
 _WITHOUT_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _BREATH_S: Final = 0.5
+_WAKES: Final = 4096
 
 
 class ExchangeServer:
@@ -57,6 +58,7 @@ class ExchangeServer:
         self._deaf_until_s = 0.0
         self._stopping = False
         self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wake_read, selectors.EVENT_READ)
@@ -66,6 +68,11 @@ class ExchangeServer:
     def hosts(self) -> int:
         """How many are connected."""
         return len(self._peers)
+
+    @property
+    def wake_descriptor(self) -> int:
+        """For `signal.set_wakeup_fd`: a signal that comes just before `serve` waits is not slept through."""
+        return self._wake_write.fileno()
 
     def __enter__(self) -> Self:
         return self
@@ -83,6 +90,8 @@ class ExchangeServer:
                     key.fileobj.read()
                 elif key.fileobj is self._listening.socket:
                     self._accept()
+                else:
+                    self._wake_read.recv(_WAKES)
             self._tidy()
 
     def stop(self) -> None:

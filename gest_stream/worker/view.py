@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gest_stream.config import EffectConfig, EffectKind
 from gest_stream.config.check import require, take_members
 from gest_stream.exchange.messages import Effect, SettingKey
-from gest_stream.exchange.peer import Wishes
+
+if TYPE_CHECKING:
+    from gest_stream.exchange.peer import Wishes
 
 
 class HandChoice(StrEnum):

@@ -69,6 +69,11 @@ class Worker:
         """How many hosts have a tracker; one that only wants its frames back has none."""
         return self._trackers.in_use
 
+    @property
+    def wake_descriptor(self) -> int:
+        """For `signal.set_wakeup_fd`, where a signal handler calls `stop`."""
+        return self._server.wake_descriptor
+
     def prepare(self) -> None:
         """Load the models, unless nothing would look at a frame by default.
 

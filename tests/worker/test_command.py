@@ -15,56 +15,79 @@ from typer.testing import CliRunner, Result
 from gest_stream.cli.worker import worker
 from gest_stream.errors import ConfigError
 from gest_stream.exchange.address import ListeningSocket
-from tests.exchange.host import Host, equal, pattern, rgba_shape
+from tests.exchange.host import Host, equal, eventually, pattern, rgba_shape
 
 SHAPE = rgba_shape()
 PROGRAM = "import typer; from gest_stream.cli.worker import worker; typer.run(worker)"
 
 
+class Started:
+    """A worker process.
+
+    Args:
+        arguments: Of the command.
+        runtime: XDG_RUNTIME_DIR.
+    """
+
+    def __init__(self, arguments: tuple[str, ...], runtime: Path) -> None:
+        self._log = runtime / "stderr"
+        with self._log.open("w") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, *arguments],
+                env={**os.environ, "XDG_RUNTIME_DIR": str(runtime)},
+                stderr=stderr,
+            )
+
+    def said(self) -> str:
+        """Everything so far."""
+        return self._log.read_text()
+
+    def wait(self) -> int:
+        """For its end; the exit code."""
+        return self.process.wait(20)
+
+
 @contextmanager
-def started(*arguments: str, runtime: Path) -> Iterator[subprocess.Popen[str]]:
+def started(*arguments: str, runtime: Path) -> Iterator[Started]:
     """A worker process that listens."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *arguments],
-        env={**os.environ, "XDG_RUNTIME_DIR": str(runtime)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
+    it = Started(arguments, runtime)
     try:
-        line = process.stderr.readline()
-        assert line.startswith("listening for plugins at "), line + process.stderr.read()
-        process.listens = line  # type: ignore[attr-defined]
-        yield process
+        eventually(lambda: "(Ctrl-C ends)" in it.said() or it.process.poll() is not None, "it listens")
+        assert it.process.poll() is None, it.said()
+        yield it
     finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
+        it.process.kill()
+        it.process.wait()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_says_where_it_listens_and_a_signal_ends_it_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     path = tmp_path / "gest_stream" / "worker.sock"
-    with started("--echo", runtime=tmp_path) as process:
-        assert str(path) in process.listens  # type: ignore[attr-defined]
+    with started("--echo", runtime=tmp_path) as it:
+        assert f"listening for plugins at {path}" in it.said()
         with Host(path, SHAPE) as host:
             planes = pattern(SHAPE)
             assert equal(host.exchange(planes), planes)
-            process.send_signal(number)
+            it.process.send_signal(number)
             assert host.ended()
-        assert process.wait(20) == 0
+        assert it.wait() == 0
         assert not path.exists()
-        assert process.stderr is not None and "every plugin was let go" in process.stderr.read()
+        assert "every plugin was let go" in it.said()
 
 
 def test_a_killed_workers_socket_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "own.sock"
-    with started("--echo", "--socket", str(path), runtime=tmp_path) as process:
-        process.kill()
-        process.wait()
+    with started("--echo", "--socket", str(path), runtime=tmp_path):
+        pass  # it is killed
     assert path.exists()
     with started("--echo", "--socket", str(path), runtime=tmp_path), Host(path, SHAPE) as host:
         assert host.exchange(pattern(SHAPE))
+
+
+def test_a_signal_while_nothing_happens_is_not_slept_through(tmp_path: Path) -> None:
+    with started("--echo", runtime=tmp_path) as it:
+        it.process.send_signal(signal.SIGINT)
+        assert it.wait() == 0
 
 
 def run(*arguments: str) -> Result:
