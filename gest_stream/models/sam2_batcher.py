@@ -173,14 +173,14 @@ class EncoderBatcher:
 
     def encode(self, seat: EncoderSeat, picture: torch.Tensor) -> Encoded:
         """Features of one prepared picture, (1, 3, S, S); see `EncoderSeat.__call__`."""
-        with self._changed:
-            if seat not in self._seats:
-                raise _closed()
-            seat.busy, seat.seen_ns = True, now_ns()
-            request = None if self._is_alone() else self._ask(seat, picture)
-            if request is None:
-                self._count(1)
         try:
+            with self._changed:
+                if seat not in self._seats:
+                    raise _closed()
+                seat.busy, seat.seen_ns = True, now_ns()
+                request = None if self._is_alone() else self._ask(seat, picture)
+                if request is None:
+                    self._count(1)
             return self.encoder.encode(picture) if request is None else request.wait()
         finally:
             seat.busy, seat.seen_ns = False, now_ns()
@@ -216,8 +216,11 @@ class EncoderBatcher:
 
     def _work(self) -> None:
         while batch := self._next_batch():
-            if len(batch) == 1 or not self._encode_together(batch):
-                self._encode_one_by_one(batch)
+            try:
+                if len(batch) == 1 or not self._encode_together(batch):
+                    self._encode_one_by_one(batch)
+            except Exception as exc:  # whoever has no features yet is told, and the thread goes on
+                self._finish((request, _failed(len(batch), exc)) for request in batch)
             del batch  # its pictures need not wait for the next one
 
     def _next_batch(self) -> list[_Request]:
@@ -243,9 +246,6 @@ class EncoderBatcher:
             return True
         except torch.OutOfMemoryError:
             pass  # until this clause is left, its traceback holds the tensors of the pass
-        except Exception as exc:
-            self._finish((request, _failed(len(batch), exc)) for request in batch)
-            return True
         self._take_fewer_than(len(batch))
         return False
 

@@ -235,6 +235,26 @@ def test_a_pass_that_fails_is_an_error_of_its_sessions_alone_and_the_next_one_wo
     assert caplog.records == []
 
 
+def test_a_device_that_fails_while_memory_is_freed_is_an_error_of_the_pass_and_nobody_waits_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lost(pictures: int) -> None:
+        raise RuntimeError("the device was lost")
+
+    with room_of(2) as room:
+        room.meet(0, 1)
+        room.encoder.before = no_memory
+        monkeypatch.setattr(room.batcher, "_take_fewer_than", lost)
+        for future in [room.ask(index, image) for index, image in enumerate(images(2))]:
+            error = future.exception(DEADLINE_S)
+            assert isinstance(error, ModelError)
+            assert "the device was lost" in str(error)
+        room.encoder.before = lambda batch: None
+        room.meet(0, 1)
+        again = [room.ask(index, image) for index, image in enumerate(images(2))]
+        assert all(close_to(one.result(DEADLINE_S), alone(image)) for one, image in zip(again, images(2), strict=True))
+
+
 def test_a_session_that_is_closed_while_its_frame_waits_is_told_and_the_others_go_on_without_it() -> None:
     pictures = images(3)
     with room_of(3) as room:
