@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -17,6 +18,7 @@ from gest_stream.cli.download import fetch_needed
 from gest_stream.cli.run import ConfigOption, QuietOption, RedetectorOption, SegmenterOption, SetOption
 from gest_stream.cli.settings import compose_config
 from gest_stream.config import EffectKind
+from gest_stream.errors import MissingDependencyError
 from gest_stream.worker.view import HandChoice
 
 if TYPE_CHECKING:
@@ -72,6 +74,8 @@ def worker(
     quiet: QuietOption = False,
 ) -> None:
     """Work for plugins in OBS, FFmpeg, GStreamer and Kdenlive: models are loaded once, for any number of them."""
+    if sys.platform != "linux":
+        raise MissingDependencyError("gest-stream worker: plugins reach it by memfds, which only Linux has")
     settings = compose_config(
         config,
         set_ or [],
