@@ -68,10 +68,9 @@ static void *async_create(obs_data_t *settings, obs_source_t *source)
 static void async_destroy(void *data)
 {
 	struct async_filter *self = data;
-	if (self->frames > 0)
-		blog(LOG_INFO, "[gest_stream] async filter: %llu frames to the worker, %.2f ms each, longest %.2f ms",
-		     (unsigned long long)self->frames, (double)self->total_ns / (double)self->frames * 1e-6,
-		     (double)self->longest_ns * 1e-6);
+	blog(LOG_INFO, "[gest_stream] async filter: %llu frames to the worker, %.2f ms each, longest %.2f ms",
+	     (unsigned long long)self->frames, self->frames > 0 ? (double)self->total_ns / (double)self->frames * 1e-6 : 0.0,
+	     (double)self->longest_ns * 1e-6);
 	obs_enter_graphics();
 	gs_texrender_destroy(self->picture);
 	gest_compositor_destroy(self->compositor);
@@ -303,14 +302,11 @@ static void async_render(void *data, gs_effect_t *unused)
 {
 	UNUSED_PARAMETER(unused);
 	struct async_filter *self = data;
-	obs_source_t *target = obs_filter_get_target(self->source);
-	uint32_t width = target != NULL ? obs_source_get_base_width(target) : 0;
-	uint32_t height = target != NULL ? obs_source_get_base_height(target) : 0;
-	if (width == 0 || height == 0 || self->compositor == NULL || self->picture == NULL) {
-		obs_source_skip_video_filter(self->source);
+	if (!gest_is_in_place(self->source))
 		return;
-	}
-	if (!self->masked) {
+	obs_source_t *target = obs_filter_get_target(self->source);
+	uint32_t width = obs_source_get_base_width(target), height = obs_source_get_base_height(target);
+	if (!self->masked || self->compositor == NULL || self->picture == NULL || width == 0 || height == 0) {
 		gest_draw_fallback(self->source, &self->settings, width, height);
 		return;
 	}

@@ -37,6 +37,11 @@ bool gest_render_target(obs_source_t *filter, gs_texrender_t *into, uint32_t wid
 	return true;
 }
 
+bool gest_is_in_place(obs_source_t *filter)
+{
+	return obs_filter_get_target(filter) != NULL && obs_filter_get_parent(filter) != NULL;
+}
+
 enum gs_color_space gest_target_space(obs_source_t *filter)
 {
 	static const enum gs_color_space known[] = {GS_CS_SRGB, GS_CS_SRGB_16F, GS_CS_709_EXTENDED};
@@ -46,7 +51,8 @@ enum gs_color_space gest_target_space(obs_source_t *filter)
 void gest_draw_fallback(obs_source_t *filter, const struct gest_settings *settings, uint32_t width, uint32_t height)
 {
 	if (settings->fallback == GEST_PASS) {
-		obs_source_skip_video_filter(filter);
+		if (gest_is_in_place(filter)) /* or OBS crashes */
+			obs_source_skip_video_filter(filter);
 		return;
 	}
 	if (settings->effect == GEST_CUTOUT) /* a cut-out of nothing is nothing */

@@ -11,6 +11,9 @@ void gest_texture_end(gs_texrender_t *into);
 /* What the filter gets, drawn into a texture: sRGB, alpha premultiplied. */
 bool gest_render_target(obs_source_t *filter, gs_texrender_t *into, uint32_t width, uint32_t height);
 
+/* Whether the filter is between two sources: OBS takes it out while it may be drawing. */
+bool gest_is_in_place(obs_source_t *filter);
+
 /* The colour space of what the filter gets. */
 enum gs_color_space gest_target_space(obs_source_t *filter);
 

@@ -80,10 +80,9 @@ static void free_pictures(struct effect_filter *self)
 static void effect_destroy(void *data)
 {
 	struct effect_filter *self = data;
-	if (self->frames > 0)
-		blog(LOG_INFO, "[gest_stream] effect filter: %llu frames to the worker, %.2f ms each, longest %.2f ms",
-		     (unsigned long long)self->frames, (double)self->total_ns / (double)self->frames * 1e-6,
-		     (double)self->longest_ns * 1e-6);
+	blog(LOG_INFO, "[gest_stream] effect filter: %llu frames to the worker, %.2f ms each, longest %.2f ms",
+	     (unsigned long long)self->frames, self->frames > 0 ? (double)self->total_ns / (double)self->frames * 1e-6 : 0.0,
+	     (double)self->longest_ns * 1e-6);
 	obs_enter_graphics();
 	free_pictures(self);
 	gest_compositor_destroy(self->compositor);
@@ -258,17 +257,18 @@ static void effect_render(void *data, gs_effect_t *unused)
 {
 	UNUSED_PARAMETER(unused);
 	struct effect_filter *self = data;
+	if (!gest_is_in_place(self->source))
+		return;
 	obs_source_t *target = obs_filter_get_target(self->source);
-	enum gs_color_space space = target != NULL ? gest_target_space(self->source) : GS_CS_SRGB;
+	enum gs_color_space space = gest_target_space(self->source);
+	uint32_t width = obs_source_get_base_width(target), height = obs_source_get_base_height(target);
 	gsx_client *client = gest_link_client(self->link, &self->settings);
-	if (target == NULL || self->compositor == NULL || client == NULL ||
-	    (space != GS_CS_SRGB && space != GS_CS_SRGB_16F) ||
-	    !fit(self, client, obs_source_get_base_width(target), obs_source_get_base_height(target))) {
-		if (space == GS_CS_709_EXTENDED && !self->hdr_told)
-			blog(LOG_WARNING, "[gest_stream] %s: HDR pictures pass unchanged",
-			     obs_source_get_name(self->source));
-		self->hdr_told = self->hdr_told || space == GS_CS_709_EXTENDED;
-		obs_source_skip_video_filter(self->source);
+	bool hdr = space != GS_CS_SRGB && space != GS_CS_SRGB_16F;
+	if (hdr && !self->hdr_told)
+		blog(LOG_WARNING, "[gest_stream] %s: HDR pictures get no effect", obs_source_get_name(self->source));
+	self->hdr_told = self->hdr_told || hdr;
+	if (hdr || self->compositor == NULL || client == NULL || !fit(self, client, width, height)) {
+		gest_draw_fallback(self->source, &self->settings, width, height);
 		return;
 	}
 	/* OBS draws a source once for every view that shows it */
