@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -22,6 +23,7 @@ from gest_stream.errors import MissingDependencyError
 from gest_stream.worker.view import HandChoice
 
 if TYPE_CHECKING:
+    from gest_stream.build.shared import SharedModels
     from gest_stream.config import PipelineConfig
     from gest_stream.tracking.tracker import TrackerCore
     from gest_stream.worker import Worker
@@ -94,9 +96,11 @@ def worker(
     console = Console(stderr=True, quiet=quiet)
     defaults = ViewConfig(settings.effect, echo=echo, hands=hands, smoothing=smoothing, mask_every=mask_every)
     path = socket if socket is not None else default_socket_path(os.environ, os.geteuid())
+    trackers = _Trackers(settings)
     with (
         _handling(signal.default_int_handler),  # also while models load: the socket is removed
-        Worker(path.absolute(), _make_tracker(settings), defaults, max_hosts=max_hosts) as serving,
+        contextlib.closing(trackers),
+        Worker(path.absolute(), trackers.make, defaults, max_hosts=max_hosts) as serving,
     ):
         if not echo:
             from gest_stream import build
@@ -111,13 +115,27 @@ def worker(
     console.print("every plugin was let go", highlight=False)
 
 
-def _make_tracker(settings: PipelineConfig) -> Callable[[], TrackerCore]:
-    def make() -> TrackerCore:
-        from gest_stream import build
+class _Trackers:
+    """A tracker for each plugin over one set of weights, which is loaded when the first one comes."""
 
-        return build.HandTracker(settings)
+    def __init__(self, settings: PipelineConfig) -> None:
+        self._settings = settings
+        self._loading = threading.Lock()
+        self._models: SharedModels | None = None
 
-    return make
+    def make(self) -> TrackerCore:
+        """A tracker with memory of its own."""
+        with self._loading:
+            if self._models is None:
+                from gest_stream.build.shared import SharedModels
+
+                self._models = SharedModels(self._settings)
+        return self._models.tracker()
+
+    def close(self) -> None:
+        """Let go of the weights."""
+        if self._models is not None:
+            self._models.close()
 
 
 @contextlib.contextmanager
