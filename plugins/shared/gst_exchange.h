@@ -5,7 +5,7 @@
  *     gsx_configure(client, 1280, 720, GSX_RGBA, GSX_OUTPUT_FRAME);
  *     gsx_set(client, GSX_EFFECT, GSX_EFFECT_BLUR);
  *     if (gsx_process(client, &in, &out, pts, 20) != GSX_DONE)
- *         copy(in, out);                                      // no worker, or a slow one: the host's frame stays as it is
+ *         copy(in, out);                                     // no worker, or a slow one: the frame stays as it is
  *     gsx_close(client);
  *
  * Nothing here blocks longer than the deadline it is given; calls without one never block. Connecting and
@@ -43,7 +43,7 @@ typedef enum gsx_status {
     GSX_DONE = 0,    /* `out` was filled */
     GSX_ABSENT = 1,  /* no worker, or it refused this host; `out` is untouched, as with all that follow */
     GSX_LATE = 2,    /* the worker did not answer in time, or the client has stopped waiting for it */
-    GSX_BROKEN = 3,  /* the worker went away, or broke the protocol, during this call; the client reconnects by itself */
+    GSX_BROKEN = 3,  /* the worker went away, or broke the protocol, during this call; it is connected to again */
     GSX_PENDING = 4, /* gsx_poll: nothing new yet */
     GSX_INVALID = 5  /* misuse: not configured, a missing plane, a stride below the row's length */
 } gsx_status;
@@ -109,24 +109,24 @@ int gsx_configure(gsx_client *client, uint32_t width, uint32_t height, gsx_forma
 /* Change a setting, before or while frames run. 0, or -1 for an unknown key or a value that is out of range. */
 int gsx_set(gsx_client *client, gsx_setting key, double value);
 
-/* The picture file (PNG or JPEG; an absolute path of at most 4095 bytes) that GSX_EFFECT_REPLACE shows; NULL or "" for the
- * worker's own. The worker reads it; where it cannot, it shows a green background. 0, or -1 for a path that is too long
- * or relative. */
+/* The picture file (PNG or JPEG; an absolute path of at most 4095 bytes) that GSX_EFFECT_REPLACE shows; NULL or "" for
+ * the worker's own. The worker reads it; where it cannot, it shows a green background. 0, or -1 for a path that is too
+ * long or relative. */
 int gsx_set_background(gsx_client *client, const char *path);
 
-/* One frame to the worker and back, at most `deadline_ms` milliseconds (0: only what is there at once; at most 60000).
+/* One frame to the worker and back, at most `deadline_ms` milliseconds (0: what is there at once; at most 60000).
  * After GSX_LATE_LIMIT late frames in a row it no longer waits: frames still go to the worker where there is room, and
  * waiting starts again once the worker's answers take less than `deadline_ms`. `pts` is any number: it comes back with
  * the result and must not tell frames apart. */
 gsx_status gsx_process(gsx_client *client, const gsx_image *in, gsx_image *out, int64_t pts, int deadline_ms);
 
-/* Hand over a frame without waiting for its answer. GSX_DONE: it is on its way and `*seq` names it (from 1 on, growing);
- * GSX_LATE: GSX_SLOTS frames are on their way or not yet fetched, or the worker has not answered yet at all. `seq` may be
- * NULL. Do not mix with gsx_process. */
+/* Hand over a frame without waiting for its answer. GSX_DONE: it is on its way and `*seq` names it (from 1 on, growing).
+ * GSX_LATE: GSX_SLOTS frames are on their way or not yet fetched, or the worker has not answered yet at all. `seq` may
+ * be NULL. Do not mix with gsx_process. */
 gsx_status gsx_submit(gsx_client *client, const gsx_image *in, int64_t pts, uint64_t *seq);
 
-/* The newest answer that is there, GSX_DONE; older ones are dropped. Never waits. `seq` and `pts` (both may be NULL) say
- * which frame it belongs to. */
+/* The newest answer that is there, GSX_DONE; older ones are dropped. Never waits. `seq` and `pts` say which frame it
+ * belongs to; both may be NULL. */
 gsx_status gsx_poll(gsx_client *client, gsx_image *out, uint64_t *seq, int64_t *pts);
 
 /* The same with the oldest answer, for hosts that show every frame; call until GSX_PENDING. A frame whose seq is passed

@@ -1,5 +1,5 @@
-/* What one exchange costs a host: program SOCKET FRAMES FPS EFFECT WIDTH HEIGHT prints the milliseconds of each call that
- * brought a frame back, one a line, and how many did not on the last line. FPS 0: one frame after the other. */
+/* What one exchange costs a host: program SOCKET FRAMES FPS EFFECT WIDTH HEIGHT prints the milliseconds of each call
+ * that brought a frame back, one a line, and how many did not on the last line. FPS 0: one frame after the other. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
-/* The whole client, through a real socket: a worker that says anything. An input is edits of the messages that an honest
- * worker would send next, so that they get past the first checks: groups of 4 bytes (which message, which byte of it,
- * what it is XORed with, what is left out or sent twice). */
+/* The whole client, through a real socket: a worker that says anything. An input is edits of the messages that an
+ * honest worker would send next, so that they get past the first checks: groups of 4 bytes (which message, which byte of
+ * it, what it is XORed with, what is left out or sent twice). */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>

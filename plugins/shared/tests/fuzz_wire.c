@@ -22,7 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     CHECK(m.type != GSX_RESULT || m.slot < GSX_SLOTS);
     gsx_shape shape;
     if (gsx_shape_of(m.width, m.height, (gsx_format)m.format, (gsx_output)m.output, &shape) == 0) {
-        CHECK(shape.total >= 2 * GSX_SLOTS * GSX_PAGE && shape.total <= 2ull * GSX_SLOTS * 4 * GSX_MAX_SIDE * GSX_MAX_SIDE);
+        CHECK(shape.total >= 2 * GSX_SLOTS * GSX_PAGE);
+        CHECK(shape.total <= 2ull * GSX_SLOTS * 4 * GSX_MAX_SIDE * GSX_MAX_SIDE);
         CHECK(gsx_output_at(&shape, GSX_SLOTS - 1) + shape.out.bytes <= shape.total);
         if (m.type == GSX_RESULT && m.flags == 0 && gsx_fits(&m, &shape))
             CHECK(gsx_output_at(&shape, m.slot) + m.bytes <= shape.total);
