@@ -10,6 +10,7 @@ BROWSER = (["benchmarks.webrtc_loop", "--json", "benchmarks/results/webrtc_loop_
 COMMANDS = (
     ["benchmarks.quality"],
     ["benchmarks.end_to_end"],
+    ["benchmarks.exchange", "--json", "benchmarks/results/exchange_quick.json"],
     ["benchmarks.sam2_quality"],
     ["benchmarks.reacquisition", "--json", "benchmarks/results/reacquisition_quick.json"],
     ["benchmarks.redetector_latency", "--json", "benchmarks/results/redetector_latency_quick.json"],
