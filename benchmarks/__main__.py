@@ -1,11 +1,18 @@
 """Runs every benchmark, each in a process of its own: `make bench`."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 CHROMIUM = "/usr/bin/chromium"
 
+FFMPEG = (
+    [
+        *("benchmarks.pipe_filter", "--frames", "100", "--repeats", "1"),
+        *("--json", "benchmarks/results/pipe_filter_quick.json"),
+    ],
+)
 BROWSER = (["benchmarks.webrtc_loop", "--json", "benchmarks/results/webrtc_loop_quick.json"],)
 COMMANDS = (
     ["benchmarks.quality"],
@@ -22,5 +29,9 @@ COMMANDS = (
     ["benchmarks.sam2_long_run", "--steps", "5000", "--json", "benchmarks/results/sam2_engine_long_quick.json"],
 )
 
-for command in COMMANDS + (BROWSER if Path(CHROMIUM).exists() else ()):
+for command in (
+    *COMMANDS,
+    *(FFMPEG if shutil.which("ffmpeg") else ()),
+    *(BROWSER if Path(CHROMIUM).exists() else ()),
+):
     subprocess.run([sys.executable, "-m", *command], check=True)
