@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from gest_stream.cli.options import EffectOption, JsonOption, QuietOption, SegmenterOption
 from gest_stream.cli.progress import make_progress
-from gest_stream.cli.run import EffectOption, JsonOption, QuietOption, SegmenterOption, make_sinks
+from gest_stream.cli.run import make_sinks
 from gest_stream.cli.session import Verbosity, run_session
 from gest_stream.cli.settings import compose_config
 from gest_stream.errors import SinkError

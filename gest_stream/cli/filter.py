@@ -13,34 +13,37 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from gest_stream.cli.choices import choice_names, choice_parser
-from gest_stream.cli.run import ConfigOption, QuietOption, RedetectorOption, SegmenterOption, SetOption
+from gest_stream.cli.options import (
+    BackgroundOption,
+    CheckpointOption,
+    ConfigOption,
+    DeviceOption,
+    EffectOption,
+    ImageSizeOption,
+    MaxHandsOption,
+    MirroredOption,
+    QuietOption,
+    RedetectorCheckpointOption,
+    RedetectorOption,
+    SegmenterOption,
+    SetOption,
+    SizeOption,
+)
 from gest_stream.cli.session import Verbosity, run_session
 from gest_stream.cli.settings import compose_config
-from gest_stream.config import BufferConfig, BufferPolicy, EffectKind, PipelineConfig
+from gest_stream.config import BufferConfig, BufferPolicy, PipelineConfig
 from gest_stream.errors import ConfigError, SinkError
 from gest_stream.pipe.encoding import PipeFormat, PipeOptions
 
 if TYPE_CHECKING:
     from gest_stream.interfaces import Sink
 
-_OUT = "Output"
-_TRACKING = "Tracking"
+_OUT = "Outputs"
 
 
 def filter_(
-    effect: Annotated[
-        EffectKind | None,
-        typer.Option(
-            "--effect",
-            parser=choice_parser(EffectKind),
-            metavar=choice_names(EffectKind),
-            help="What the pictures show; transparent gives pictures with alpha.",
-            rich_help_panel=_OUT,
-        ),
-    ] = None,
-    background: Annotated[
-        Path | None, typer.Option(help="Picture for the effect replace.", rich_help_panel=_OUT)
-    ] = None,
+    effect: EffectOption = None,
+    background: BackgroundOption = None,
     format: Annotated[
         PipeFormat | None,
         typer.Option(
@@ -67,13 +70,14 @@ def filter_(
         Path | None, typer.Option(help="One JSON object a frame (.jsonl), beside the stream.", rich_help_panel=_OUT)
     ] = None,
     segmenter: SegmenterOption = None,
+    size: SizeOption = None,
+    device: DeviceOption = None,
+    image_size: ImageSizeOption = None,
+    checkpoint: CheckpointOption = None,
     redetector: RedetectorOption = None,
-    max_hands: Annotated[
-        int | None, typer.Option(help="Hands looked for on a frame.", rich_help_panel=_TRACKING)
-    ] = None,
-    mirrored: Annotated[
-        bool | None, typer.Option("--mirrored", help="The picture is a mirror image.", rich_help_panel=_TRACKING)
-    ] = None,
+    redetector_checkpoint: RedetectorCheckpointOption = None,
+    max_hands: MaxHandsOption = None,
+    mirrored: MirroredOption = None,
     config: ConfigOption = None,
     set_: SetOption = None,
     quiet: QuietOption = False,
@@ -91,7 +95,12 @@ def filter_(
             "effect.kind": effect,
             "effect.background": background,
             "segmenter": segmenter,
+            "sam2.size": size,
+            "sam2.device": device,
+            "sam2.image_size": image_size,
+            "sam2.checkpoint": checkpoint,
             "redetector.kind": redetector,
+            "redetector.checkpoint": redetector_checkpoint,
             "hands.max_hands": max_hands,
             "hands.mirrored": mirrored,
         },

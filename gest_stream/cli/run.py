@@ -10,6 +10,23 @@ import typer
 
 from gest_stream.cli.addresses import Tokens, split_outputs
 from gest_stream.cli.choices import choice_names, choice_parser, parse_size
+from gest_stream.cli.options import (
+    BackgroundOption,
+    CheckpointOption,
+    ConfigOption,
+    DeviceOption,
+    EffectOption,
+    ImageSizeOption,
+    JsonOption,
+    MaxHandsOption,
+    MirroredOption,
+    QuietOption,
+    RedetectorCheckpointOption,
+    RedetectorOption,
+    SegmenterOption,
+    SetOption,
+    SizeOption,
+)
 from gest_stream.cli.session import Verbosity, run_session
 from gest_stream.cli.settings import compose_config
 from gest_stream.cli.virtual_camera import (
@@ -17,7 +34,7 @@ from gest_stream.cli.virtual_camera import (
     VirtualCameraOption,
     make_virtual_camera,
 )
-from gest_stream.config import BufferPolicy, EffectKind, PipelineConfig, RedetectorKind, Sam2Size, SegmenterKind
+from gest_stream.config import BufferPolicy, PipelineConfig
 from gest_stream.errors import SinkError
 from gest_stream.url import redacted
 
@@ -26,52 +43,7 @@ if TYPE_CHECKING:
     from gest_stream.pipeline import Pipeline
 
 _OUT = "Outputs"
-_TRACKING = "Tracking"
-_SAM2 = "Segmenter sam2"
 _INPUT = "Input"
-
-SegmenterOption = Annotated[
-    SegmenterKind | None,
-    typer.Option(
-        "--segmenter",
-        parser=choice_parser(SegmenterKind),
-        metavar=choice_names(SegmenterKind),
-        help="What makes the masks.",
-        rich_help_panel=_TRACKING,
-    ),
-]
-RedetectorOption = Annotated[
-    RedetectorKind | None,
-    typer.Option(
-        "--redetector",
-        parser=choice_parser(RedetectorKind),
-        metavar=choice_names(RedetectorKind),
-        help="What finds hands that the landmarks miss.",
-        rich_help_panel=_TRACKING,
-    ),
-]
-EffectOption = Annotated[
-    EffectKind | None,
-    typer.Option(
-        "--effect",
-        parser=choice_parser(EffectKind),
-        metavar=choice_names(EffectKind),
-        help="What --out and --save-masked show.",
-        rich_help_panel=_OUT,
-    ),
-]
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).", rich_help_panel=_TRACKING)]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="One setting, for example tracker.loss.lost_after_frames=8; may be repeated.",
-        rich_help_panel=_TRACKING,
-    ),
-]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object on stdout.")]
 
 
 def run(
@@ -115,39 +87,16 @@ def run(
     virtual_camera: VirtualCameraOption = False,
     virtual_camera_device: VirtualCameraDeviceOption = None,
     effect: EffectOption = None,
-    background: Annotated[Path | None, typer.Option(help="Picture for --effect replace.", rich_help_panel=_OUT)] = None,
+    background: BackgroundOption = None,
     segmenter: SegmenterOption = None,
-    size: Annotated[
-        Sam2Size | None,
-        typer.Option(
-            "--size",
-            parser=choice_parser(Sam2Size),
-            metavar=choice_names(Sam2Size),
-            help="Which SAM 2.1 model.",
-            rich_help_panel=_SAM2,
-        ),
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=_SAM2)] = None,
-    image_size: Annotated[
-        int | None, typer.Option(help="Side of its input in pixels: 1024, 768, 512 ….", rich_help_panel=_SAM2)
-    ] = None,
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="Weights of your own, of the same --size.", rich_help_panel=_SAM2)
-    ] = None,
+    size: SizeOption = None,
+    device: DeviceOption = None,
+    image_size: ImageSizeOption = None,
+    checkpoint: CheckpointOption = None,
     redetector: RedetectorOption = None,
-    redetector_checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            help="Its weights: of 'gest-stream train decoder', or gest_detectron's.", rich_help_panel=_TRACKING
-        ),
-    ] = None,
-    max_hands: Annotated[
-        int | None, typer.Option(help="Hands looked for on a frame.", rich_help_panel=_TRACKING)
-    ] = None,
-    mirrored: Annotated[
-        bool | None,
-        typer.Option("--mirrored", help="The picture is a mirror image.", rich_help_panel=_TRACKING),
-    ] = None,
+    redetector_checkpoint: RedetectorCheckpointOption = None,
+    max_hands: MaxHandsOption = None,
+    mirrored: MirroredOption = None,
     config: ConfigOption = None,
     set_: SetOption = None,
     realtime: Annotated[

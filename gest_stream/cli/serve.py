@@ -12,9 +12,24 @@ import typer
 
 from gest_stream.cli.choices import choice_names, choice_parser
 from gest_stream.cli.download import fetch_needed
-from gest_stream.cli.run import ConfigOption, QuietOption, RedetectorOption, SegmenterOption, SetOption
+from gest_stream.cli.options import (
+    BackgroundOption,
+    CheckpointOption,
+    ConfigOption,
+    DeviceOption,
+    EffectOption,
+    ImageSizeOption,
+    MaxHandsOption,
+    MirroredOption,
+    QuietOption,
+    RedetectorCheckpointOption,
+    RedetectorOption,
+    SegmenterOption,
+    SetOption,
+    SizeOption,
+)
 from gest_stream.cli.settings import compose_config
-from gest_stream.config import EffectKind, H264Encoder
+from gest_stream.config import H264Encoder
 from gest_stream.errors import ConfigError
 
 _NETWORK = "Network"
@@ -52,17 +67,8 @@ def serve(
     max_sessions: Annotated[
         int | None, typer.Option(help="Pictures processed at once.", rich_help_panel=_ACCESS)
     ] = None,
-    effect: Annotated[
-        EffectKind | None,
-        typer.Option(
-            "--effect",
-            parser=choice_parser(EffectKind),
-            metavar=choice_names(EffectKind),
-            help="What a session begins with.",
-            rich_help_panel=_PICTURE,
-        ),
-    ] = None,
-    background: Annotated[Path | None, typer.Option(help="Picture for replace.", rich_help_panel=_PICTURE)] = None,
+    effect: EffectOption = None,
+    background: BackgroundOption = None,
     h264: Annotated[
         H264Encoder | None,
         typer.Option(
@@ -74,7 +80,14 @@ def serve(
         ),
     ] = None,
     segmenter: SegmenterOption = None,
+    size: SizeOption = None,
+    device: DeviceOption = None,
+    image_size: ImageSizeOption = None,
+    checkpoint: CheckpointOption = None,
     redetector: RedetectorOption = None,
+    redetector_checkpoint: RedetectorCheckpointOption = None,
+    max_hands: MaxHandsOption = None,
+    mirrored: MirroredOption = None,
     config: ConfigOption = None,
     set_: SetOption = None,
     quiet: QuietOption = False,
@@ -98,7 +111,14 @@ def serve(
             "effect.kind": effect,
             "effect.background": background,
             "segmenter": segmenter,
+            "sam2.size": size,
+            "sam2.device": device,
+            "sam2.image_size": image_size,
+            "sam2.checkpoint": checkpoint,
             "redetector.kind": redetector,
+            "redetector.checkpoint": redetector_checkpoint,
+            "hands.max_hands": max_hands,
+            "hands.mirrored": mirrored,
         },
     )
     from rich.console import Console

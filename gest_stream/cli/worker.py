@@ -16,9 +16,23 @@ import typer
 
 from gest_stream.cli.choices import choice_names, choice_parser
 from gest_stream.cli.download import fetch_needed
-from gest_stream.cli.run import ConfigOption, QuietOption, RedetectorOption, SegmenterOption, SetOption
+from gest_stream.cli.options import (
+    BackgroundOption,
+    CheckpointOption,
+    ConfigOption,
+    DeviceOption,
+    EffectOption,
+    ImageSizeOption,
+    MaxHandsOption,
+    MirroredOption,
+    QuietOption,
+    RedetectorCheckpointOption,
+    RedetectorOption,
+    SegmenterOption,
+    SetOption,
+    SizeOption,
+)
 from gest_stream.cli.settings import compose_config
-from gest_stream.config import EffectKind
 from gest_stream.errors import MissingDependencyError
 from gest_stream.worker.view import HandChoice
 
@@ -33,17 +47,8 @@ _HOSTS = "Plugins"
 
 
 def worker(
-    effect: Annotated[
-        EffectKind | None,
-        typer.Option(
-            "--effect",
-            parser=choice_parser(EffectKind),
-            metavar=choice_names(EffectKind),
-            help="What frames show.",
-            rich_help_panel=_PICTURE,
-        ),
-    ] = None,
-    background: Annotated[Path | None, typer.Option(help="Picture for replace.", rich_help_panel=_PICTURE)] = None,
+    effect: EffectOption = None,
+    background: BackgroundOption = None,
     hands: Annotated[
         HandChoice,
         typer.Option(
@@ -70,7 +75,14 @@ def worker(
     ] = None,
     max_hosts: Annotated[int, typer.Option(min=1, max=256, help="More are refused.", rich_help_panel=_HOSTS)] = 16,
     segmenter: SegmenterOption = None,
+    size: SizeOption = None,
+    device: DeviceOption = None,
+    image_size: ImageSizeOption = None,
+    checkpoint: CheckpointOption = None,
     redetector: RedetectorOption = None,
+    redetector_checkpoint: RedetectorCheckpointOption = None,
+    max_hands: MaxHandsOption = None,
+    mirrored: MirroredOption = None,
     config: ConfigOption = None,
     set_: SetOption = None,
     quiet: QuietOption = False,
@@ -85,7 +97,14 @@ def worker(
             "effect.kind": effect,
             "effect.background": background,
             "segmenter": segmenter,
+            "sam2.size": size,
+            "sam2.device": device,
+            "sam2.image_size": image_size,
+            "sam2.checkpoint": checkpoint,
             "redetector.kind": redetector,
+            "redetector.checkpoint": redetector_checkpoint,
+            "hands.max_hands": max_hands,
+            "hands.mirrored": mirrored,
         },
     )
     from rich.console import Console
