@@ -26,6 +26,7 @@ COMMANDS = (
         *("benchmarks.sam2_engine", "--cases", "tiny:256:2:2", "--runners", "batched", "--precisions", "float32"),
         *("--json", "benchmarks/results/sam2_engine_quick.json"),
     ],
+    ["benchmarks.sam2_sessions", "--json", "benchmarks/results/sam2_sessions_quick.json"],
     ["benchmarks.sam2_long_run", "--steps", "5000", "--json", "benchmarks/results/sam2_engine_long_quick.json"],
 )
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gest_stream.models.shared_redetector import SharedRedetector
 
 _LOG = logging.getLogger(__name__)
+_USUAL_HANDS = 2  # other sessions stand still while a session warms up; graphs for more are captured when they come
 
 
 class SharedModels:
@@ -48,13 +49,11 @@ class SharedModels:
         Raises:
             ModelError: There is no room for one more, or this was closed.
         """
-        segmenter = None
-        if self._sam2 is not None:
-            segmenter = self._sam2.segmenter(self._config.tracker.max_tracks)
-            if self._sam2.compute.is_cuda:
-                segmenter.warmup((1280, 720), self._config.tracker.max_tracks)
-        redetector = self._redetector.handle() if self._redetector is not None else None
+        segmenter = self._sam2.segmenter(self._config.tracker.max_tracks) if self._sam2 is not None else None
         try:
+            if segmenter is not None and self._sam2 is not None and self._sam2.compute.is_cuda:
+                segmenter.warmup((1280, 720), _USUAL_HANDS)
+            redetector = self._redetector.handle() if self._redetector is not None else None
             return HandTracker(self._config, segmenter=segmenter, redetector=redetector)
         except BaseException:
             if segmenter is not None:
