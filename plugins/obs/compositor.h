@@ -15,10 +15,10 @@ void gest_compositor_set_mask(struct gest_compositor *compositor, const uint8_t 
 
 /* Once a frame, before drawing it: what the effect needs besides picture and mask. */
 void gest_compositor_prepare(struct gest_compositor *compositor, const struct gest_settings *settings,
-			     gs_texture_t *picture);
+                             gs_texture_t *picture);
 
 /* The effect, with premultiplied alpha, `width` by `height` pixels large. */
 void gest_compositor_draw(struct gest_compositor *compositor, const struct gest_settings *settings,
-			  gs_texture_t *picture, uint32_t width, uint32_t height);
+                          gs_texture_t *picture, uint32_t width, uint32_t height);
 
 #endif

@@ -12,21 +12,21 @@ enum gest_effect { GEST_OVERLAY, GEST_CUTOUT, GEST_BLUR, GEST_REPLACE, GEST_CONT
 enum gest_fallback { GEST_PASS, GEST_BLANK, GEST_HOLD, GEST_FALLBACKS };
 
 struct gest_settings {
-	enum gest_effect effect;
-	enum gest_fallback fallback;
-	gsx_hands hands;
-	bool in_sync;
-	bool start_worker;
-	int mask_every;
-	int search_lines; /* of the picture that hands are looked for on, effect filter only */
-	double feather_px;
-	double smoothing;
-	double opacity;
-	double blur_px;
-	uint32_t colour; /* 0xAABBGGRR as OBS stores colours */
-	char *picture;
-	char *socket;
-	char *command;
+    enum gest_effect effect;
+    enum gest_fallback fallback;
+    gsx_hands hands;
+    bool in_sync;
+    bool start_worker;
+    int mask_every;
+    int search_lines; /* of the picture that hands are looked for on, effect filter only */
+    double feather_px;
+    double smoothing;
+    double opacity;
+    double blur_px;
+    uint32_t colour; /* 0xAABBGGRR as OBS stores colours */
+    char *picture;
+    char *socket;
+    char *command;
 };
 
 void gest_settings_read(struct gest_settings *settings, obs_data_t *data);

@@ -54,6 +54,11 @@ def async_filter(settings: Settings, name: str = "hands") -> dict[str, Any]:
     return _source(name, "gest_stream_async_filter", settings)
 
 
+def crop_filter(left: int) -> dict[str, Any]:
+    """OBS's own filter, cutting the left side off."""
+    return _source("crop", "crop_filter", {"left": left, "relative": True})
+
+
 def _source(name: str, kind: str, settings: Settings, filters: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     return {
         "id": kind,
@@ -82,7 +87,12 @@ class ObsHost:
         self._runtime = runtime
         self._port = _free_port()
         self._log = folder / "obs.log"
-        self._filters = [(source["name"], one["name"]) for source in sources for one in source["filters"]]
+        self._filters = [
+            (source["name"], one["name"])
+            for source in sources
+            for one in source["filters"]
+            if one["id"].startswith("gest_stream")
+        ]
         _write_settings(folder, self._port, sources)
         shutil.copytree(plugin, folder / "config" / "obs-studio" / "plugins" / "gest_stream")
         self._screen = VirtualScreen()
@@ -134,6 +144,13 @@ class ObsHost:
         assert self._client is not None
         self._client.save_source_screenshot(source, "png", str(path), *SIZE, -1)
 
+    def add_and_remove(self, source: str, one: Settings) -> None:
+        """Put a filter on a source and take it away again."""
+        assert self._client is not None
+        self._client.create_source_filter(source, one["name"], one["id"], one["settings"])
+        self.save_picture(self._log.with_name("filtered.png"))
+        self._client.remove_source_filter(source, one["name"])
+
     def finish(self) -> Path:
         """End the recording, remove the filters, end OBS; returns the recording.
 
@@ -148,7 +165,6 @@ class ObsHost:
             for source, name in self._filters:
                 self._client.remove_source_filter(source, name)
             self.wait_for_log(" ms each, longest ", len(self._filters))  # what a filter says when it goes
-            self._client.disconnect()
             self._obs.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._obs.wait(_STOP_S)
@@ -198,6 +214,10 @@ class ObsHost:
             return False
 
     def _kill(self) -> None:
+        if self._client is not None:
+            with contextlib.suppress(OSError):
+                self._client.disconnect()
+            self._client = None
         if self._obs is not None:
             self._obs.kill()
             self._obs.wait()

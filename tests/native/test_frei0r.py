@@ -137,7 +137,7 @@ def test_words_that_mean_nothing_leave_the_workers_own_effect(
 
 def test_the_exchange_of_a_720p_frame_takes_two_milliseconds_or_less(frei0r_plugin: Path, runtime: Path) -> None:
     frame = np.random.default_rng(0).integers(0, 256, (720, 1280, 4), np.uint8)
-    echo = ["-c", "import typer; from gest_stream.cli.worker import worker; typer.run(worker)", "--echo"]
+    echo = ["-m", "gest_stream", "worker", "--echo"]
     with (
         WorkerProcess(echo, runtime, ready="listening") as worker,
         Frei0rHost(frei0r_plugin, (1280, 720), deadline=1.0, socket=str(worker.address)) as host,

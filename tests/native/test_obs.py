@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.native.conftest import StartWorker
-from tests.native.demo_clip import DemoClip, recode
+from tests.native.demo_clip import DemoClip, read_pictures, recode
 from tests.native.obs_judge import WALL, Judge, longest_stand, moves, runs
 
 pytest.importorskip("obsws_python", reason="not installed here: obsws-python")
@@ -20,6 +20,7 @@ from tests.native.obs_host import (
     ObsHost,
     async_filter,
     colour_source,
+    crop_filter,
     effect_filter,
     media_source,
 )
@@ -155,3 +156,40 @@ def test_frames_of_other_formats_are_cut_out_or_pass(
     if known:
         cut = [one for one in shown if one.kind == "cut"]
         assert np.mean([one.overlap > 0.8 and one.apart < 15 for one in cut]) > 0.97
+
+
+@pytest.mark.parametrize("crop_first", [True, False])
+def test_other_filters_do_not_move_the_mask(
+    crop_first: bool, demo_clip: DemoClip, obs_plugin: Path, scripted: StartWorker, runtime: Path, tmp_path: Path
+) -> None:
+    left = 64
+    filters = [crop_filter(left), async_filter({"effect": "cutout", "timing": "in_sync", "feather": 0.0})]
+    sources = [
+        colour_source("wall", WALL),
+        media_source("clip", demo_clip.path, filters if crop_first else filters[::-1]),
+    ]
+    with scripted(), ObsHost(tmp_path, obs_plugin, sources, runtime) as obs:
+        obs.wait_for_log(_CONNECTED)
+        obs.record_for(2)
+        recording = obs.finish()
+    judge = Judge(demo_clip)
+    shown = []
+    for picture in read_pictures(recording)[-20:]:
+        moved_back = np.full_like(picture, WALL)
+        moved_back[:, left:] = picture[:, :-left]
+        shown.append(judge.shown(moved_back))
+    assert {one.kind for one in shown} == {"cut"}
+    assert np.mean([one.overlap > 0.8 and one.apart < 15 for one in shown]) > 0.9
+
+
+def test_filters_come_and_go_while_they_draw(
+    demo_clip: DemoClip, obs_plugin: Path, scripted: StartWorker, runtime: Path, tmp_path: Path
+) -> None:
+    sources = [colour_source("wall", WALL), media_source("clip", demo_clip.path, [crop_filter(8)])]
+    rounds = 25
+    with scripted(), ObsHost(tmp_path, obs_plugin, sources, runtime) as obs:
+        for _ in range(rounds):
+            obs.add_and_remove("clip", async_filter({"effect": "cutout"}))
+            obs.add_and_remove("clip", effect_filter({"effect": "blur", "timing": "low_latency"}))
+        obs.wait_for_log(" ms each, longest ", 2 * rounds)
+        obs.record_for(0.5)
