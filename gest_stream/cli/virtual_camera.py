@@ -26,7 +26,7 @@ VirtualCameraDeviceOption = Annotated[
     typer.Option(
         "--virtual-camera-device",
         metavar="DEVICE",
-        help="Which one: /dev/video4, OBS Virtual Camera; the first free one by default.",
+        help="Which one: /dev/video4, OBS Virtual Camera, pipewire; the first free one but pipewire by default.",
         rich_help_panel=_OUT,
     ),
 ]

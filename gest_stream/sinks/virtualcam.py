@@ -1,4 +1,4 @@
-"""A camera that other programs can open: v4l2loopback, OBS' virtual camera or Unity Capture, through pyvirtualcam."""
+"""A camera that other programs can open: PipeWire's, or through pyvirtualcam v4l2loopback, OBS' or Unity Capture."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from gest_stream.errors import ConfigError, MissingDependencyError, SinkError
 from gest_stream.interfaces import SourceInfo
 from gest_stream.overlay import Renderer
 from gest_stream.sinks.letterbox import letterbox, pad_to_even
+from gest_stream.sinks.pipewire import PipeWireCamera, names_pipewire
 from gest_stream.sinks.threaded import ThreadedSink
 from gest_stream.types import FrameResult
 
@@ -28,7 +29,8 @@ _RATE_WHERE_UNKNOWN = 30.0
 _REMEDIES = {
     "linux": (
         "install v4l2loopback and load it: sudo apt-get install v4l2loopback-dkms && "
-        "sudo modprobe v4l2loopback devices=1 exclusive_caps=1 card_label=gest_stream"
+        "sudo modprobe v4l2loopback devices=1 exclusive_caps=1 card_label=gest_stream; "
+        "or, where PipeWire runs, use its camera: --virtual-camera-device pipewire"
     ),
     "darwin": (
         "install OBS (https://obsproject.com), start its virtual camera once, allow the extension in System Settings, "
@@ -50,8 +52,8 @@ class VirtualCameraSink(ThreadedSink):
 
     Args:
         effect: How results are drawn; `transparent` is refused, since a camera has no alpha.
-        device: Which device, as pyvirtualcam names it: "/dev/video4", "OBS Virtual Camera"; the first free one where
-            None.
+        device: Which device, as pyvirtualcam names it: "/dev/video4", "OBS Virtual Camera"; or "pipewire", also with
+            its program: "pipewire:/path/to/gest_stream_camera"; pyvirtualcam's first free one where None.
         backend: Which of pyvirtualcam's backends; all are tried where None.
         platform: As `sys.platform`, for the remedy where there is no device.
         clock: Monotonic nanoseconds.
@@ -97,6 +99,8 @@ class VirtualCameraSink(ThreadedSink):
         )
 
     def _opened(self, width: int, height: int, rate: float) -> Any:
+        if self._device is not None and names_pipewire(self._device):
+            return PipeWireCamera(width, height, rate, self._device)
         try:
             import pyvirtualcam.camera
         except ImportError as exc:

@@ -167,6 +167,7 @@ def test_the_device_that_is_named_is_asked_for(device: Device) -> None:
     ("platform", "words"),
     [
         ("linux", "apt-get install v4l2loopback-dkms && sudo modprobe v4l2loopback"),
+        ("linux", "or, where PipeWire runs, use its camera: --virtual-camera-device pipewire"),
         ("darwin", "start its virtual camera once, allow the extension"),
         ("win32", "Unity Capture"),
         ("freebsd14", "Linux, macOS and Windows only"),
