@@ -15,7 +15,7 @@ from tests.native.demo_clip import SIZE, DemoClip
 from tests.native.frei0r_host import Frei0rHost, with_alpha
 from tests.native.worker_process import WorkerProcess
 
-pytestmark = pytest.mark.native
+pytestmark = [pytest.mark.native, pytest.mark.timeout(300)]
 
 _DEADLINE_S = 0.15
 _COME_BACK_S = 20.0

@@ -18,7 +18,7 @@ from tests.native.conftest import StartWorker
 from tests.native.demo_clip import FRAMES, SIZE, DemoClip, iou, read_pictures, read_times
 from tests.native.worker_process import WorkerProcess
 
-pytestmark = pytest.mark.native
+pytestmark = [pytest.mark.native, pytest.mark.timeout(300)]
 
 _SEEN_AFTER = 3  # frames that a tracker may take to trust a hand
 _CHANGED = 8  # grey levels that an overlay changes at least
