@@ -1,4 +1,4 @@
-"""The browser that the tests of a run share."""
+"""The browser that these tests share; it ends with them, because it holds the port of mDNS."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.browser.stage import Stage
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stage() -> Iterator[Stage]:
     pytest.importorskip("playwright", reason="playwright is not installed: pip install 'gest-stream[dev]'")
     from tests.browser.stage import CHROMIUM, Stage

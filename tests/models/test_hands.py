@@ -111,13 +111,14 @@ def test_frames_of_one_pts_and_of_earlier_pts_are_taken(hand_model: Path) -> Non
 
 @pytest.mark.weights
 def test_closing_joins_every_thread_and_detecting_afterwards_is_refused(hand_model: Path) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())  # not their number: those of earlier tests may end meanwhile
     hands = MediaPipeHands(HandsConfig(), hand_model)
     hands.detect(make_frame())
-    assert threading.active_count() > before
+    started = set(threading.enumerate()) - before
+    assert started
     hands.close()
     hands.close()
-    assert threading.active_count() == before
+    assert not started & set(threading.enumerate())
     with pytest.raises(ModelError, match="after close"):
         hands.detect(make_frame())
 

@@ -3,11 +3,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
+import aioice.ice
 import av
 import pytest
-from aioice.mdns import MDnsProtocol
 from aiortc import MediaStreamTrack, RTCIceCandidate, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.rtcicetransport import RTCIceGatherer
 from hypothesis import given, settings
@@ -114,12 +115,15 @@ def test_what_real_clients_offer_is_answered(name: str) -> None:
 def test_names_of_mdns_delay_no_answer_and_are_resolved_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    async def resolve(self: MDnsProtocol, hostname: str) -> str | None:
+    async def resolve(hostname: str) -> str | None:
         asked.append(hostname)
         await asyncio.sleep(60)
         return None
 
-    monkeypatch.setattr(MDnsProtocol, "resolve", resolve)
+    async def resolver(subscriber: object) -> SimpleNamespace:
+        return SimpleNamespace(resolve=resolve)  # aioice's own wants mDNS's port, which a browser may hold
+
+    monkeypatch.setattr(aioice.ice, "get_or_create_mdns_protocol", resolver)
 
     async def run() -> float:
         connection = make_connection(_CONFIG)
