@@ -200,6 +200,7 @@ def test_a_correction_has_an_effect_that_upstream_drops_by_default(tiny: Materia
     assert max(float((ours[key] - uncorrected[key]).abs().max()) for key in later) > 0.01
 
 
+@pytest.mark.slow
 def test_bfloat16_keeps_upstreams_masks(tiny: Material, frames: list[NDArray[np.uint8]]) -> None:
     events = SCENARIOS[FOUR]
     theirs = tiny.run_theirs(events)
@@ -215,6 +216,7 @@ def iou(a: torch.Tensor, b: torch.Tensor) -> float:
     return int((a & b).sum()) / union if union else 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "image_size"),
     [
