@@ -9,25 +9,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self
 
-from gest_stream.buffer import FrameRing, RingPolicy, RingStats, Stamped
+from gest_stream.buffer import FrameRing, RingPolicy
 from gest_stream.clock import now_ns
 from gest_stream.config import BufferConfig, BufferPolicy
 from gest_stream.errors import GestStreamError, InvalidInputError, SinkError
 from gest_stream.interfaces import Sink, Source, SourceInfo
 from gest_stream.metrics import LatencyReport, StageTimer
+from gest_stream.pipeline.loop import LoopRing, on_thread
+from gest_stream.pipeline.stats import Counts, RunStats
 from gest_stream.tracking.tracker import TrackerCore
 from gest_stream.types import Frame, FrameResult, HandLandmarks
 
 _LOG = logging.getLogger(__name__)
 _LOSSLESS_DEPTH = 4
-
-ItemT = TypeVar("ItemT", bound=Stamped)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,66 +42,6 @@ class _Detected:
     @property
     def captured_ns(self) -> int:
         return self.frame.captured_ns
-
-
-class _LoopRing(Generic[ItemT]):
-    """A ring seen from the event loop: one task puts or takes, threads do the other half."""
-
-    def __init__(self, ring: FrameRing[ItemT]) -> None:
-        self.ring = ring
-        self._changed = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        ring.add_listener(lambda: loop.call_soon_threadsafe(self._changed.set))
-
-    async def put(self, item: ItemT) -> bool:
-        """Push, waiting for room; False once the ring is closed."""
-        while True:
-            self._changed.clear()
-            if self.ring.try_push(item):
-                return True
-            if self.ring.closed:
-                return False
-            await self._changed.wait()
-
-    async def take(self) -> ItemT | None:
-        """Take, waiting for an item; None once the ring is closed and empty."""
-        while True:
-            self._changed.clear()
-            item = self.ring.try_take()
-            if item is not None or self.ring.drained:
-                return item
-            await self._changed.wait()
-
-
-@dataclass(frozen=True, slots=True)
-class RunStats:
-    """Counts of a run so far.
-
-    Args:
-        frames_read: Frames the source produced, with those it dropped itself.
-        frames_dropped: Frames that were read but not processed because newer ones came.
-        frames_done: Frames with a result.
-        frames_with_hands: Of those, frames with at least one hand found by landmarks or held by a mask.
-        hands_on_last: Hands on the newest result.
-        track_ids: Number of ids given out.
-        elapsed_s: Since the first frame was read, up to the newest result.
-        fps: `frames_done` per second of `elapsed_s`.
-        sink_drops: Results that a slow sink lost, by its name; those of an iterating caller as "iterator".
-        input_ring: Counts of the ring between source and tracker.
-        latency_ms: Distribution of every stage, see `metrics.LatencySummary`.
-    """
-
-    frames_read: int
-    frames_dropped: int
-    frames_done: int
-    frames_with_hands: int
-    hands_on_last: int
-    track_ids: int
-    elapsed_s: float
-    fps: float
-    sink_drops: Mapping[str, int]
-    input_ring: RingStats
-    latency_ms: Mapping[str, Mapping[str, float]]
 
 
 class Pipeline:
@@ -141,7 +81,7 @@ class Pipeline:
         self._failure: BaseException | None = None
         self._failure_raised = False
         self._latency = LatencyReport()
-        self._counts = _Counts()
+        self._counts = Counts()
 
     # -- lifetime ------------------------------------------------------------------------------------------------
 
@@ -206,7 +146,7 @@ class Pipeline:
             return
         await asyncio.wait({self._loading})  # it may still be loading where entering was cancelled
         if self._loading.exception() is None:
-            await _on_thread(self._loading.result().close)
+            await on_thread(self._loading.result().close)
 
     async def _join(self) -> None:
         """Wait for every task and thread; a cancelled caller leaves them to finish what they do."""
@@ -266,7 +206,7 @@ class Pipeline:
         self._raise_failure()
 
     async def __aiter__(self) -> AsyncIterator[FrameResult]:
-        loop_ring = _LoopRing(self.subscribe())
+        loop_ring = LoopRing(self.subscribe())
         while (result := await loop_ring.take()) is not None:
             yield result
         await self.finish()
@@ -323,18 +263,18 @@ class Pipeline:
         self.tracker.set_live(policy is RingPolicy.LIVE)
         self._outlets = [(sink.name, FrameRing(policy, self._buffer.sink_depth)) for sink in self._sinks]
         self._tasks = [
-            asyncio.create_task(self._feed_sink(sink, _LoopRing(outlet)))
+            asyncio.create_task(self._feed_sink(sink, LoopRing(outlet)))
             for sink, (_, outlet) in zip(self._sinks, self._outlets, strict=True)
         ]
         self._outlets += extra_outlets
-        self._tasks.append(asyncio.create_task(self._pump(_LoopRing(self._input_ring))))
+        self._tasks.append(asyncio.create_task(self._pump(LoopRing(self._input_ring))))
         for name, work in (("detect", self._detect_frames), ("segment", self._segment_frames)):
             ended, loop = asyncio.Event(), asyncio.get_running_loop()
             thread = threading.Thread(target=self._guard, args=(work, loop, ended), name=f"gest-stream-{name}")
             self._threads.append((thread, ended))
             thread.start()
 
-    async def _pump(self, ring: _LoopRing[Frame]) -> None:
+    async def _pump(self, ring: LoopRing[Frame]) -> None:
         expected_seq = 0
         try:
             async for frame in self._source:
@@ -390,7 +330,7 @@ class Pipeline:
             for _, outlet in self._outlets:
                 outlet.close()
 
-    async def _feed_sink(self, sink: Sink, outlet: _LoopRing[FrameResult]) -> None:
+    async def _feed_sink(self, sink: Sink, outlet: LoopRing[FrameResult]) -> None:
         try:
             while (result := await outlet.take()) is not None:
                 await sink.write(result)
@@ -415,45 +355,6 @@ class Pipeline:
         else:
             _LOG.warning("after the run had failed: %s", exc)
         self._source.stop()
-
-
-async def _on_thread(work: Callable[[], None]) -> None:
-    """Run what may take long (a redetector is let finish) beside the event loop, which others may share.
-
-    Not asyncio.to_thread: a program that ends while we wait could not shut the executor down.
-    """
-    ended, loop, failures = asyncio.Event(), asyncio.get_running_loop(), list[BaseException]()
-
-    def guarded() -> None:
-        try:
-            work()
-        except BaseException as exc:
-            failures.append(exc)
-        finally:
-            loop.call_soon_threadsafe(ended.set)
-
-    thread = threading.Thread(target=guarded, name="gest-stream-close")
-    thread.start()
-    await ended.wait()
-    thread.join()
-    if failures:
-        raise failures[0]
-
-
-class _Counts:
-    """What `RunStats` is made of; each number has one writing thread."""
-
-    def __init__(self) -> None:
-        self.read = self.skipped_by_source = self.done = self.with_hands = self.hands_on_last = 0
-        self.first_ns = self.last_ns = self.last_id = 0
-
-    def add(self, result: FrameResult) -> None:
-        hands = [track for track in result.tracks if track.landmarks is not None or track.mask is not None]
-        self.done += 1
-        self.with_hands += bool(hands)
-        self.hands_on_last = len(hands)
-        self.last_id = max([self.last_id, *(track.id for track in result.tracks)])
-        self.last_ns = now_ns()
 
 
 def _as_sink_error(sink: Sink, exc: BaseException) -> BaseException:

@@ -1,18 +1,14 @@
 """The pipeline on fakes: order, policies, errors, early ends."""
 
 import asyncio
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from gest_stream.build import track
-from gest_stream.config import BufferConfig, BufferPolicy, TrackerConfig
+from gest_stream.config import BufferConfig, BufferPolicy
 from gest_stream.errors import InvalidInputError, ModelError, SinkError, SourceLostError
-from gest_stream.interfaces import Sink
 from gest_stream.pipeline import Pipeline, RunStats
 from gest_stream.testing import (
     ListSource,
@@ -20,63 +16,10 @@ from gest_stream.testing import (
     ScriptedDetector,
     ScriptedSegmenter,
     grey_ramp,
-    make_landmarks,
 )
 from gest_stream.tracking.tracker import TrackerCore
 from gest_stream.types import FrameResult, HandLandmarks
-
-WITHIN_S = 10.0
-SIZE = (320, 240)
-
-
-def one_hand(seq: int) -> Sequence[HandLandmarks]:
-    return [make_landmarks((100 + seq % 50, 120), 90)]
-
-
-def fake_tracker(
-    script: Callable[[int], Sequence[HandLandmarks]] = one_hand,
-    before_step: Callable[[int], None] | None = None,
-) -> TrackerCore:
-    return TrackerCore(ScriptedDetector(script), ScriptedSegmenter(before_step), TrackerConfig())
-
-
-def make_pipeline(
-    source: ListSource, tracker: TrackerCore, sinks: Sequence[Sink] = (), buffer: BufferConfig | None = None
-) -> Pipeline:
-    return Pipeline(source, lambda: tracker, sinks, buffer)
-
-
-def closed(tracker: TrackerCore) -> bool:
-    """Whether detector and segmenter were closed."""
-    detector, segmenter = tracker._detector, tracker._segmenter
-    assert isinstance(detector, ScriptedDetector) and isinstance(segmenter, ScriptedSegmenter)
-    return detector.closed and segmenter.closed
-
-
-def run_to_end(pipeline: Pipeline) -> RunStats:
-    async def go() -> RunStats:
-        async with asyncio.timeout(WITHIN_S):
-            async with pipeline as opened:
-                return await opened.run()
-
-    return asyncio.run(go())
-
-
-def collect(pipeline: Pipeline) -> list[FrameResult]:
-    async def go() -> list[FrameResult]:
-        async with asyncio.timeout(WITHIN_S):
-            async with pipeline as opened:
-                return [result async for result in opened]
-
-    return asyncio.run(go())
-
-
-@pytest.fixture(autouse=True)
-def no_thread_is_left() -> Any:
-    before = set(threading.enumerate())
-    yield
-    left = [t for t in threading.enumerate() if t not in before]
-    assert left == []
+from tests.pipeline.scripted import SIZE, WITHIN_S, closed, collect, fake_tracker, make_pipeline, one_hand, run_to_end
 
 
 def test_lossless_run_gives_every_frame_in_order_with_its_pts() -> None:
@@ -401,57 +344,3 @@ def test_a_run_can_be_iterated_once() -> None:
 def test_stats_before_entering_say_what_to_do() -> None:
     with pytest.raises(InvalidInputError, match="async with"):
         _ = make_pipeline(ListSource(grey_ramp(1)), fake_tracker()).stats
-
-
-def test_track_yields_every_result_without_an_event_loop_of_the_caller() -> None:
-    results = list(track(ListSource(grey_ramp(40, SIZE)), tracker=fake_tracker()))
-    assert [r.frame.seq for r in results] == list(range(40))
-
-
-def test_track_gives_the_last_results_after_everything_was_closed() -> None:
-    tracker, pause = fake_tracker(), threading.Event()
-    results = track(ListSource(grey_ramp(4, SIZE)), tracker=tracker)
-    seen = [next(results).frame.seq]
-    for _ in range(1000):
-        if closed(tracker):
-            break
-        pause.wait(0.01)
-    assert closed(tracker)
-    assert seen + [result.frame.seq for result in results] == [0, 1, 2, 3]
-
-
-def test_track_works_inside_a_running_loop() -> None:
-    async def go() -> int:
-        return len(list(track(ListSource(grey_ramp(10, SIZE)), tracker=fake_tracker())))
-
-    assert asyncio.run(go()) == 10
-
-
-def test_track_left_early_finishes_the_sinks() -> None:
-    sink = RecordingSink()
-    for result in track(ListSource(grey_ramp(500, SIZE)), tracker=fake_tracker(), sinks=[sink]):
-        if result.frame.seq == 4:
-            break
-    assert sink.closed == 1
-    assert 4 < len(sink.results) < 100
-
-
-def test_track_raises_what_ended_the_run() -> None:
-    source = ListSource(grey_ramp(9, SIZE), error=SourceLostError("unplugged"))
-    seen = []
-    with pytest.raises(SourceLostError, match="unplugged"):
-        for result in track(source, tracker=fake_tracker()):
-            seen.append(result.frame.seq)
-    assert seen == list(range(9))
-
-
-def test_a_program_that_leaves_track_half_way_ends() -> None:
-    code = """
-from gest_stream.build import track
-from gest_stream.testing import ListSource, ScriptedDetector, ScriptedSegmenter, grey_ramp
-from gest_stream.tracking.tracker import TrackerCore
-results = track(ListSource(grey_ramp(500)), tracker=TrackerCore(ScriptedDetector(lambda seq: []), ScriptedSegmenter()))
-print(next(results).frame.seq)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
