@@ -18,6 +18,7 @@ COMMANDS = (
     ["benchmarks.quality"],
     ["benchmarks.end_to_end"],
     ["benchmarks.exchange", "--json", "benchmarks/results/exchange_quick.json"],
+    ["benchmarks.webrtc_codecs", "--rounds", "1", "--json", "benchmarks/results/webrtc_codecs_quick.json"],
     ["benchmarks.sam2_quality"],
     ["benchmarks.reacquisition", "--json", "benchmarks/results/reacquisition_quick.json"],
     ["benchmarks.redetector_latency", "--json", "benchmarks/results/redetector_latency_quick.json"],
