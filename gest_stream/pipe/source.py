@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gest_stream.errors import SourceLostError
 from gest_stream.pipe.passage import Passage, Passing, Picture
 from gest_stream.sources.audio_tap import AudioTap
-from gest_stream.sources.decode import Decoder, reason
+from gest_stream.sources.decode import Decoder
 from gest_stream.sources.picture import Orientation, display_orientation
 from gest_stream.sources.stdin import StdinSource
 from gest_stream.types import Frame
@@ -104,7 +104,6 @@ class _PassingDecoder(Decoder):
     def __init__(self, container: InputContainer, name: str, passage: Passage) -> None:
         self._passage = passage
         self._upright = _Upright()
-        self.others: tuple[Stream, ...] = ()
         super().__init__(container, name, AudioTap(name))
 
     @property
@@ -112,28 +111,17 @@ class _PassingDecoder(Decoder):
         """The stream that is decoded."""
         return self._stream
 
-    def _decode(self) -> Iterator[Frame]:
-        import av
+    @property
+    def others(self) -> tuple[Stream, ...]:
+        """All other streams."""
+        return tuple(stream for stream in self._container.streams if stream.index != self._stream.index)
 
-        self.others = tuple(s for s in self._container.streams if s.index != self._stream.index)
-        failure: av.FFmpegError | OSError | None = None
-        packets = self._container.demux()
-        while True:
-            try:
-                packet = next(packets, None)
-            except (av.FFmpegError, OSError) as exc:  # OSError: a file object's own, passed through by PyAV
-                failure, packet = exc, None
-            if packet is None:
-                break
-            if packet.stream.index == self._stream.index:
-                yield from self._of_packet(packet)
-            elif packet.size and not self._pass_on(packet):
-                return
-        if failure is not None:
-            yield from self._of_packet(None)
-            raise SourceLostError(f"{self._name}: reading failed: {reason(failure)}") from failure
+    def _wanted(self) -> Sequence[Stream]:
+        return tuple(self._container.streams)
 
-    def _pass_on(self, packet: Packet[Any]) -> bool:
+    def _take_other(self, packet: Packet[Any]) -> bool:
+        if not packet.size:
+            return True
         time_base = packet.stream.time_base
         if self.timeline.shift_s and time_base:
             shift = round(self.timeline.shift_s / time_base)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from gest_stream.types import Frame
 if TYPE_CHECKING:
     from av import FFmpegError, Packet, VideoFrame
     from av.container import InputContainer
+    from av.stream import Stream
     from av.video.stream import VideoStream
 
 _LOG = logging.getLogger(__name__)
@@ -169,9 +170,8 @@ class Decoder:
     def _decode(self) -> Iterator[Frame]:
         import av
 
-        wanted = [self._stream] if self._sound is None else [self._stream, self._sound]
         failure: av.FFmpegError | OSError | None = None
-        packets = self._container.demux(wanted)
+        packets = self._container.demux(self._wanted())
         while True:
             try:
                 packet = next(packets, None)
@@ -179,13 +179,22 @@ class Decoder:
                 failure, packet = exc, None
             if packet is None:
                 break
-            if packet.stream.index != self._stream.index:
-                self._audio.take(packet, self.timeline.shift_s)
-                continue
-            yield from self._of_packet(packet)
+            if packet.stream.index == self._stream.index:
+                yield from self._of_packet(packet)
+            elif not self._take_other(packet):
+                return
         if failure is not None:
             yield from self._of_packet(None)
             raise SourceLostError(f"{self._name}: reading failed: {reason(failure)}") from failure
+
+    def _wanted(self) -> Sequence[Stream]:
+        """The streams that are read."""
+        return [self._stream] if self._sound is None else [self._stream, self._sound]
+
+    def _take_other(self, packet: Packet[Any]) -> bool:
+        """Take a packet that is not of the video; False ends the frames."""
+        self._audio.take(packet, self.timeline.shift_s)
+        return True
 
     def _of_packet(self, packet: Packet[Any] | None) -> Iterator[Frame]:
         """The frames that a packet completes; None takes those the decoder still holds."""
