@@ -24,7 +24,7 @@ from gest_stream.errors import InvalidInputError, SourceLostError, SourceOpenErr
 from gest_stream.overlay import Renderer
 from gest_stream.pipe.planes import layout_of, with_alpha
 from gest_stream.pipe.repaint import Repainter, unconvertible
-from gest_stream.sources.picture import Orientation, RgbConverter, display_orientation, turned
+from gest_stream.sources.picture import Orientation, RgbConverter, turned
 from gest_stream.sources.timeline import Picture, Timeline
 from gest_stream.tracking.tracker import TrackerCore
 from gest_stream.types import Frame, FrameResult
@@ -59,8 +59,6 @@ class AvFilter:
         self._converter = RgbConverter()
         self._repainter = Repainter()
         self._timeline: Timeline | None = None
-        self._orientation: Orientation = (False, False, False)
-        self._orientation_of: tuple[int, int, int] | None = None
         self._closed = False
         self.result: FrameResult | None = None
         """What was found on the newest frame; its picture is upright RGB."""
@@ -102,7 +100,7 @@ class AvFilter:
             with_alpha(frame.format)
         self.result = result = self._tracker.step(self._upright(frame))
         before, drawn = result.frame.image, self._renderer.render(result)
-        stored = self._stored(frame)
+        stored = _reversed(self._converter.orientation)
         if any(stored):
             before, drawn = turned(before, stored), turned(drawn, stored)
         return self._repainter.repaint(frame, before, drawn)
@@ -127,15 +125,6 @@ class AvFilter:
         time_base = Fraction(frame.time_base) if frame.time_base else _TIME_BASE_WHERE_UNKNOWN
         self._timeline = self._timeline or Timeline(_NAME, time_base, None)
         return self._timeline.frame(Picture(image, frame.pts, time_base, captured_ns))
-
-    def _stored(self, frame: av.VideoFrame) -> Orientation:
-        """How an upright picture is turned to lie as `frame` does."""
-        # On a change only: PyAV frees a frame that was asked for its side data late, see `sources.picture`.
-        shape = (frame.width, frame.height, frame.rotation)
-        if shape != self._orientation_of:
-            self._orientation, self._orientation_of = display_orientation(frame), shape
-        transpose, mirror, upend = self._orientation
-        return (True, upend, mirror) if transpose else (False, mirror, upend)
 
 
 def av_filter(
@@ -197,6 +186,12 @@ def _filtered(
     with AvFilter(config, tracker=tracker) as hands:
         for frame in frames:
             yield hands.process(frame)
+
+
+def _reversed(orientation: Orientation) -> Orientation:
+    """How an upright picture is turned to lie as the stored one did."""
+    transpose, mirror, upend = orientation
+    return (True, upend, mirror) if transpose else orientation
 
 
 def _kind_of(value: object) -> str:

@@ -14,7 +14,6 @@ from gest_stream.errors import SourceLostError
 from gest_stream.pipe.passage import Passage, Passing, Picture
 from gest_stream.sources.audio_tap import AudioTap
 from gest_stream.sources.decode import Decoder
-from gest_stream.sources.picture import Orientation, display_orientation
 from gest_stream.sources.stdin import StdinSource
 from gest_stream.types import Frame
 
@@ -22,12 +21,9 @@ if TYPE_CHECKING:
     from av import Packet, VideoFrame
     from av.container import InputContainer
     from av.stream import Stream
-    from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
 
     from gest_stream.audio import AudioFeed
-
-_UPRIGHT: Orientation = (False, False, False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,8 +98,10 @@ class _PassingDecoder(Decoder):
     """Decodes the video; frames and all other packets go to the passage in the order they are read."""
 
     def __init__(self, container: InputContainer, name: str, passage: Passage) -> None:
+        from av.video.reformatter import VideoReformatter
+
         self._passage = passage
-        self._upright = _Upright()
+        self._reformatter = VideoReformatter()
         super().__init__(container, name, AudioTap(name))
 
     @property
@@ -137,31 +135,16 @@ class _PassingDecoder(Decoder):
                 f"{self._name}: FFmpeg cannot convert its pictures ({frame.format.name}, colour matrix "
                 f"{frame.colorspace}) to RGB; convert them first, for example with its zscale filter"
             ) from exc
-        self._passage.add_frame(Picture(finished.seq, finished.pts, self._upright(frame, finished.image)))
+        # not every container can say how a picture is to be turned
+        upright = self._turned(frame, finished.image) if any(self._converter.orientation) else frame
+        self._passage.add_frame(Picture(finished.seq, finished.pts, upright))
         return finished
 
-
-class _Upright:
-    """Makes frames upright that a player would turn: not every container can say how an output is to be turned."""
-
-    def __init__(self) -> None:
-        self._orientation = _UPRIGHT
-        self._orientation_of: tuple[int, int, int] | None = None
-        self._reformatter: VideoReformatter | None = None
-
-    def __call__(self, frame: VideoFrame, image: NDArray[np.uint8]) -> VideoFrame:
-        """`frame` itself where it is upright, else `image`, (H, W, 3) uint8 RGB, in its format and colours."""
-        # On a change only: PyAV frees a frame that was asked for its side data late, see `sources.picture`.
-        shape = (frame.width, frame.height, frame.rotation)
-        if shape != self._orientation_of:
-            self._orientation, self._orientation_of = display_orientation(frame), shape
-        return frame if self._orientation == _UPRIGHT else self._turned(frame, image)
-
     def _turned(self, frame: VideoFrame, image: NDArray[np.uint8]) -> VideoFrame:
+        """`image`, (H, W, 3) uint8 RGB, in the format and colours of `frame`."""
         import av
-        from av.video.reformatter import Interpolation, VideoReformatter
+        from av.video.reformatter import Interpolation
 
-        self._reformatter = self._reformatter or VideoReformatter()
         rgb = av.VideoFrame.from_ndarray(image, format="rgb24")
         rgb.colorspace, rgb.color_range = frame.colorspace, frame.color_range
         rgb.color_primaries, rgb.color_trc = frame.color_primaries, frame.color_trc
