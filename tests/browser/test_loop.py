@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 import pytest
 
@@ -14,23 +15,22 @@ pytest.importorskip("playwright", reason="playwright is not installed: pip insta
 
 from gest_stream.synthetic import preset
 from tests.browser.clip import CameraClip
-
-if TYPE_CHECKING:
-    from benchmarks.webrtc_recording import Recording
+from tests.browser.other_work import OtherWork
 
 pytestmark = [pytest.mark.browser, pytest.mark.weights, pytest.mark.timeout(600)]
 
-
-_MAX_RUNS = 3
+_MAX_RUNS: Final = 3
+_DISTURBED_CORES: Final = 0.25
+"""A run during which others had less than this of one processor counts, however slow it was."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loop:
-    """One run and what it says."""
+    """The run that counts, what it says, and in what company it ran."""
 
-    recording: Recording
     figures: dict[str, Any]
     screenshot: Path
+    company: str
 
 
 def _is_fast(figures: dict[str, Any]) -> bool:
@@ -42,8 +42,8 @@ def _is_fast(figures: dict[str, Any]) -> bool:
 def loop(hand_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Loop:
     """Thirty seconds of the loop; the figures and a screenshot are left in the run's temporary folder.
 
-    Other work on the machine can only slow it down, so a run that was too slow is made again, twice at most, and the
-    fastest counts.
+    The first run counts, unless it was too slow and processes that are not its own are known to have had the
+    processors meanwhile: then another is made, two at most, of which the same is true.
     """
     from benchmarks.webrtc_figures import figures_of
     from benchmarks.webrtc_recording import CHROMIUM, LoopSettings, record_loop
@@ -54,26 +54,28 @@ def loop(hand_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Loop:
     settings = LoopSettings(options=("--set", f"hands.model_path={hand_model}"))
     clip = CameraClip(preset("demo"))
     clip.write(folder / "camera.mjpeg", settings.clip_s)
-    runs: list[tuple[Recording, dict[str, Any]]] = []
-    while len(runs) < _MAX_RUNS and not (runs and _is_fast(runs[-1][1])):
-        recording = asyncio.run(record_loop(settings, folder / "camera.mjpeg", folder / "page.jpg"))
-        runs.append((recording, figures_of(recording, clip)))
+    for run in range(1, _MAX_RUNS + 1):
+        with OtherWork() as others:
+            recording = asyncio.run(record_loop(settings, folder / "camera.mjpeg", folder / "page.jpg"))
+        figures = figures_of(recording, clip)
+        company = f"run {run}, during which others had {others.cores:.2f} of {os.cpu_count()} processors"
+        if _is_fast(figures) or others.cores < _DISTURBED_CORES:
+            break
     (folder / "camera.mjpeg").unlink()
-    recording, figures = max(runs, key=lambda run: (_is_fast(run[1]), run[1]["fps_returned"]))
-    (folder / "figures.json").write_text(json.dumps(figures, indent=2))
-    return Loop(recording, figures, folder / "page.jpg")
+    (folder / "figures.json").write_text(json.dumps({"company": company, **figures}, indent=2))
+    return Loop(figures, folder / "page.jpg", company)
 
 
 def test_twenty_five_frames_a_second_come_back_at_full_size(loop: Loop) -> None:
-    assert loop.figures["fps_returned"] >= 25
+    assert loop.figures["fps_returned"] >= 25, loop.company
     assert loop.figures["size"] == [640, 480]
     assert loop.figures["unreadable"]["returned"] <= 0.02 * loop.figures["results"]["frames_shown"]
 
 
 def test_glass_to_glass_is_within_120_ms_and_nearly_always_within_200(loop: Loop) -> None:
     delay = loop.figures["glass_to_glass_ms"]
-    assert delay["count"] >= 25 * 30 * 0.9
-    assert delay["p50"] <= 120 and delay["p95"] <= 200, delay
+    assert delay["count"] >= 25 * 30 * 0.9, loop.company
+    assert delay["p50"] <= 120 and delay["p95"] <= 200, (delay, loop.company)
 
 
 def test_the_panel_says_what_the_numbers_in_the_pictures_say(loop: Loop) -> None:
