@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import signal
 import socket
@@ -169,6 +170,16 @@ class ObsHost:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._obs.wait(_STOP_S)
         return self.recording
+
+    def held_ms(self, kind: str) -> tuple[float, float]:
+        """How long a filter, "effect" or "async", held the graphics thread, as it said when it went.
+
+        Returns:
+            Milliseconds of a frame: mean and longest.
+        """
+        line = next(line for line in self.log.splitlines() if f"{kind} filter:" in line)
+        mean, longest = re.findall(r"([\d.]+) ms", line)
+        return float(mean), float(longest)
 
     @property
     def ended_well(self) -> bool:

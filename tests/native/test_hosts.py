@@ -2,54 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from gest_stream.overlay.palette import GREEN_SCREEN
 from tests.native.conftest import StartWorker
 from tests.native.demo_clip import FRAMES, SIZE, DemoClip, iou, read_pictures, read_times
+from tests.native.frei0r_programs import MASKS_OF, filtered, ious, left_of_green, run
 from tests.native.worker_process import WorkerProcess
 
 pytestmark = [pytest.mark.native, pytest.mark.timeout(300)]
-
-_SEEN_AFTER = 3  # frames that a tracker may take to trust a hand
-_CHANGED = 8  # grey levels that an overlay changes at least
-
-
-def _run(command: Sequence[str], plugin: Path, runtime: Path, **options: object) -> str:
-    environment = {**os.environ, "FREI0R_PATH": str(plugin.parent), "XDG_RUNTIME_DIR": str(runtime)}
-    environment["GST_REGISTRY"] = str(runtime / "registry.bin")
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=110)
-    said = done.stdout.decode(errors="replace")
-    assert done.returncode == 0, said[-3000:]
-    return said
-
-
-def _filtered(clip: DemoClip, parameters: str, plugin: Path, runtime: Path) -> tuple[Path, str]:
-    out = runtime / "out.mkv"
-    video_filter = f"format=rgba,frei0r=filter_name=gest_stream:filter_params={parameters}"
-    command = ["ffmpeg", "-v", "warning", "-y", "-i", str(clip.path), "-vf", video_filter]
-    command += ["-fps_mode", "passthrough", "-pix_fmt", "bgra", "-c:v", "ffv1", str(out)]
-    return out, _run(command, plugin, runtime)
-
-
-def _green_share(out: NDArray[np.uint8], clip: DemoClip) -> NDArray[np.bool_]:
-    """(N, H, W) bool: more hand than chroma key green, worked out from each pixel and what it was."""
-    green = np.array(GREEN_SCREEN, np.float32)
-    away, was = out.astype(np.float32) - green, clip.pictures[: len(out)].astype(np.float32) - green
-    return np.asarray((away * was).sum(axis=3) > 0.5 * (was * was).sum(axis=3))
-
-
-def _ious(masks: NDArray[np.bool_], clip: DemoClip) -> list[float]:
-    return [iou(mask, truth) for mask, truth in zip(masks, clip.masks, strict=True)][_SEEN_AFTER:]
 
 
 @pytest.mark.parametrize("effect", ["overlay", "green"])
@@ -57,16 +22,12 @@ def test_ffmpeg_shows_the_hands_where_they_are(
     effect: str, demo_clip: DemoClip, frei0r_plugin: Path, scripted: StartWorker, runtime: Path
 ) -> None:
     with scripted("--segmenter", "light"):
-        out, _ = _filtered(demo_clip, f"{effect}|10", frei0r_plugin, runtime)
+        out, _ = filtered(demo_clip, f"{effect}|10", frei0r_plugin, runtime)
     pictures = read_pictures(out)
     assert len(pictures) == FRAMES
     assert read_times(out) == read_times(demo_clip.path)
-    if effect == "green":
-        masks = _green_share(pictures, demo_clip)
-    else:
-        masks = np.abs(pictures.astype(np.int16) - demo_clip.pictures).max(axis=3) > _CHANGED
-    ious = _ious(masks, demo_clip)
-    assert np.mean(ious) >= 0.8, f"mean {np.mean(ious):.3f}, least {min(ious):.3f}"
+    found = ious(MASKS_OF[effect](pictures, demo_clip), demo_clip)
+    assert np.mean(found) >= 0.8, f"mean {np.mean(found):.3f}, least {min(found):.3f}"
 
 
 def test_ffmpeg_with_the_real_worker(demo_clip: DemoClip, frei0r_plugin: Path, hand_model: Path, runtime: Path) -> None:
@@ -82,15 +43,15 @@ def test_ffmpeg_with_the_real_worker(demo_clip: DemoClip, frei0r_plugin: Path, h
     ]
     arguments += ["--set", f"hands.model_path={hand_model}"]
     with WorkerProcess(arguments, runtime, ready="listening"):
-        out, _ = _filtered(demo_clip, "default|10", frei0r_plugin, runtime)
+        out, _ = filtered(demo_clip, "default|10", frei0r_plugin, runtime)
     pictures = read_pictures(out)
     assert len(pictures) == FRAMES
-    ious = _ious(_green_share(pictures, demo_clip), demo_clip)
-    assert np.mean(ious) >= 0.8, f"mean {np.mean(ious):.3f}, least {min(ious):.3f}"
+    found = ious(left_of_green(pictures, demo_clip), demo_clip)
+    assert np.mean(found) >= 0.8, f"mean {np.mean(found):.3f}, least {min(found):.3f}"
 
 
 def test_without_a_worker_ffmpeg_writes_what_it_read(demo_clip: DemoClip, frei0r_plugin: Path, runtime: Path) -> None:
-    out, said = _filtered(demo_clip, "green|10", frei0r_plugin, runtime)
+    out, said = filtered(demo_clip, "green|10", frei0r_plugin, runtime)
     assert np.array_equal(read_pictures(out, 4), read_pictures(demo_clip.path, 4))
     assert read_times(out) == read_times(demo_clip.path)
     assert said.count("passes unchanged") == 1 and "gest-stream worker" in said
@@ -101,11 +62,11 @@ def test_ffmpeg_goes_on_when_the_worker_dies(
 ) -> None:
     dies_at = 25
     with scripted("--die-at", str(dies_at)):
-        out, _ = _filtered(demo_clip, "green|10", frei0r_plugin, runtime)
+        out, _ = filtered(demo_clip, "green|10", frei0r_plugin, runtime)
     pictures = read_pictures(out)
     assert read_times(out) == read_times(demo_clip.path)
     assert np.array_equal(pictures[dies_at:], demo_clip.pictures[dies_at:])
-    masks = _green_share(pictures[:dies_at], demo_clip)
+    masks = left_of_green(pictures[:dies_at], demo_clip)
     assert min(iou(mask, truth) for mask, truth in zip(masks, demo_clip.masks, strict=False)) > 0.9
 
 
@@ -114,11 +75,11 @@ def test_a_worker_that_hangs_delays_ffmpeg_by_four_deadlines(
 ) -> None:
     hangs_at, deadline_s = 25, 0.5
     start = time.monotonic()
-    _filtered(demo_clip, f"green|{deadline_s}", frei0r_plugin, runtime)
+    filtered(demo_clip, f"green|{deadline_s}", frei0r_plugin, runtime)
     alone_s = time.monotonic() - start
     with scripted("--hang-at", str(hangs_at)):
         start = time.monotonic()
-        out, _ = _filtered(demo_clip, f"green|{deadline_s}", frei0r_plugin, runtime)
+        out, _ = filtered(demo_clip, f"green|{deadline_s}", frei0r_plugin, runtime)
         took_s = time.monotonic() - start
     assert took_s < alone_s + 4 * deadline_s + 8.0  # of 35 deadlines; the frames before take their time, too
     pictures = read_pictures(out)
@@ -137,10 +98,10 @@ def test_gstreamer_runs_the_filter(
     element = "frei0r-filter-gest-stream effect=green deadline=1.0"
     pipeline = f"filesrc location={raw} ! {parse} ! {element} ! filesink location={out}"
     with scripted():
-        _run(["gst-launch-1.0", "-q", *pipeline.split()], frei0r_plugin, runtime)
+        run(["gst-launch-1.0", "-q", *pipeline.split()], frei0r_plugin, runtime)
     pictures = np.frombuffer(out.read_bytes(), np.uint8).reshape(-1, SIZE[1], SIZE[0], 4)
     assert len(pictures) == FRAMES
-    assert np.mean(_ious(_green_share(pictures[..., :3], demo_clip), demo_clip)) > 0.95
+    assert np.mean(ious(left_of_green(pictures[..., :3], demo_clip), demo_clip)) > 0.95
 
 
 def test_melt_runs_the_filter(demo_clip: DemoClip, frei0r_plugin: Path, scripted: StartWorker, runtime: Path) -> None:
@@ -156,11 +117,11 @@ def test_melt_runs_the_filter(demo_clip: DemoClip, frei0r_plugin: Path, scripted
     command = ["melt", "-profile", str(profile), str(demo_clip.path), "-filter", "frei0r.gest_stream", "0=green", "1=1"]
     command += ["-consumer", f"avformat:{out}", "vcodec=ffv1", "pix_fmt=bgra", "an=1", "real_time=-1"]
     with scripted():
-        _run(command, frei0r_plugin, runtime)
+        run(command, frei0r_plugin, runtime)
     pictures = read_pictures(out)
     assert len(pictures) >= FRAMES - 1
-    ious = _ious(_green_share(pictures[: FRAMES - 1], demo_clip), _first(demo_clip, FRAMES - 1))
-    assert np.mean(ious) > 0.8
+    found = ious(left_of_green(pictures[: FRAMES - 1], demo_clip), _first(demo_clip, FRAMES - 1))
+    assert np.mean(found) > 0.8
 
 
 def _first(clip: DemoClip, count: int) -> DemoClip:
