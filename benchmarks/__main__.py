@@ -6,12 +6,16 @@ import sys
 from pathlib import Path
 
 CHROMIUM = "/usr/bin/chromium"
+FREI0R = "/usr/include/frei0r.h"
 
 FFMPEG = (
     [
         *("benchmarks.pipe_filter", "--frames", "100", "--repeats", "1"),
         *("--json", "benchmarks/results/pipe_filter_quick.json"),
     ],
+)
+PLUGINS = (
+    ["benchmarks.plugins", "--rounds", "1", "--obs-rounds", "1", "--json", "benchmarks/results/plugins_quick.json"],
 )
 BROWSER = (["benchmarks.webrtc_loop", "--json", "benchmarks/results/webrtc_loop_quick.json"],)
 COMMANDS = (
@@ -34,6 +38,7 @@ COMMANDS = (
 for command in (
     *COMMANDS,
     *(FFMPEG if shutil.which("ffmpeg") else ()),
+    *(PLUGINS if Path(FREI0R).exists() and shutil.which("cmake") and shutil.which("ffmpeg") else ()),
     *(BROWSER if Path(CHROMIUM).exists() else ()),
 ):
     subprocess.run([sys.executable, "-m", *command], check=True)
