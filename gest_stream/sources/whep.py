@@ -174,6 +174,8 @@ class WhepSource:
             await call.hang_up()
             raise
         self._line = _Line(call, track)
+        if self._stopped:  # when there was no line to tell
+            track.stop()
 
     async def _reconnect(self, why: str) -> None:
         from gest_stream.rtc.endpoint import DialError

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gest_stream.config import ReconnectConfig, RtcConfig, SourceConfig
 from gest_stream.errors import SourceError, SourceLostError, SourceOpenError
 from gest_stream.interfaces import Source
+from gest_stream.sources.webrtc import TrackSource
 from gest_stream.sources.whep import WhepSource
 from gest_stream.types import Frame
 from tests.rtc.peers import BarTrack, until
@@ -242,6 +243,28 @@ def test_stop_ends_a_source_that_is_reconnecting_at_once() -> None:
             async with asyncio.timeout(2):
                 await rest
         assert server.seen("POST") == ["/whep/cam"]
+
+    asyncio.run(scenario())
+
+
+def test_stop_in_the_very_moment_of_coming_back_ends_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    enter = TrackSource.__aenter__
+
+    async def scenario() -> None:
+        async with playing() as (server, source):
+
+            async def stopped_meanwhile(track: TrackSource) -> TrackSource:
+                await enter(track)
+                source.stop()
+                await asyncio.sleep(0)  # the loop hears of it, and the connection is up before anybody can be cancelled
+                return track
+
+            await take(source, 1)
+            monkeypatch.setattr(TrackSource, "__aenter__", stopped_meanwhile)
+            await server.hang_up()
+            async with asyncio.timeout(5):
+                await take(source, 1000)
+        assert server.seen("POST") == ["/whep/cam"] * 2
 
     asyncio.run(scenario())
 
