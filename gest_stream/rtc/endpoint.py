@@ -186,11 +186,11 @@ class Endpoint:
         try:
             problem = json.loads(body)
             told = str(problem.get("detail") or problem.get("title") or "")
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             return ""
-        told = "".join(letter if letter.isprintable() else " " for letter in told)[:200].strip()
-        if self._token:
+        if self._token:  # before it is cut: a part of the token would stay
             told = told.replace(self._token, "***")
+        told = "".join(letter if letter.isprintable() else " " for letter in told)[:200].strip()
         return f"; it says: {told}" if told else ""
 
     def _why(self, exc: BaseException) -> str:

@@ -112,6 +112,26 @@ def test_what_a_problem_document_says_is_told_without_the_token() -> None:
     with_server(scenario)
 
 
+def test_a_token_that_a_long_problem_document_is_cut_in_is_not_shown_in_part() -> None:
+    problem = {"detail": "x" * 196 + TOKEN}
+
+    async def scenario(server: StandIn) -> None:
+        server.always = lambda: web.json_response(problem, status=422, content_type="application/problem+json")
+        error = await offer_error(Endpoint(Protocol.WHEP, f"{server.base}/whep/cam", TOKEN))
+        assert str(error).endswith("; it says: " + "x" * 196 + "***")
+
+    with_server(scenario)
+
+
+def test_a_problem_document_that_is_nested_without_end_is_passed_over() -> None:
+    async def scenario(server: StandIn) -> None:
+        server.always = lambda: web.Response(status=422, text="[" * 60_000, content_type="application/problem+json")
+        error = await offer_error(Endpoint(Protocol.WHEP, f"{server.base}/whep/cam", TOKEN))
+        assert "(422)" in str(error) and "it says" not in str(error)
+
+    with_server(scenario)
+
+
 def test_a_redirect_is_followed_with_the_token_and_the_session_is_where_it_led() -> None:
     async def scenario(front: StandIn) -> None:
         async with standing_in() as back:
