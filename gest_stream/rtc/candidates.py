@@ -13,7 +13,7 @@ from aiortc.sdp import candidate_from_sdp
 from gest_stream.errors import SignallingError
 
 MAX_CANDIDATES = 64
-"""Candidates in one description or fragment; a laptop with many interfaces sends about 20."""
+"""Candidates in one description or fragment; a client sends a few for each of its network interfaces."""
 
 _MDNS_NAME = re.compile(r"[A-Za-z0-9-]{1,63}\.local")
 _TOKEN = re.compile(r"[!#-'*+\-.0-9A-Z^-~]{1,64}")
@@ -110,7 +110,6 @@ def split_description(sdp: str, what: str) -> BareDescription:
     default = next((line for line in session if line in _DIRECTIONS), "a=sendrecv")
     kept = list(session)
     found = []
-    ufrag: str | None = None
     complete = False
     for section in sections:
         mid = next((line[6:].strip() for line in section if line.startswith("a=mid:")), "")

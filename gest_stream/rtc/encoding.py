@@ -56,7 +56,7 @@ def check_encoder(config: RtcConfig) -> None:
 
 @functools.cache
 def nvenc_works() -> bool:
-    """Whether NVIDIA's encoder encodes a picture here; tried once a process, which takes up to a second."""
+    """Whether NVIDIA's encoder encodes a picture here; tried once a process, which takes a while."""
     try:
         codec = _h264_context("h264_nvenc", 320, 240, RtcConfig())
         frame = av.VideoFrame(320, 240, "yuv420p")
@@ -105,7 +105,8 @@ class _RealtimeEncoder(Encoder):
     def target_bitrate(self) -> int:
         """Bits a second that the encoder aims at; what is set is held within the configured bounds.
 
-        Small pictures get no more than they need: a packet costs 0.3 ms of Python here, whatever it holds.
+        Small pictures get no more than they need: a packet costs some 0.1 ms of Python at both ends together, whatever
+        it holds (benchmarks/results/webrtc_codecs.json).
         """
         return min(self._target, self._enough)
 
@@ -183,8 +184,9 @@ class _RealtimeEncoder(Encoder):
 class RealtimeH264Encoder(_RealtimeEncoder, AiortcH264Encoder):
     """H264 constrained baseline, by NVENC where it works, else by x264 (preset ultrafast, tune zerolatency).
 
-    1.6 ms a frame of 640x480 and 3.5 of 1280x720 on one core here, against 19 and 38 with aiortc's settings. The
-    level is x264's choice for the size; aiortc says 3.1 of everything.
+    At 1.5 Mbit/s a frame of 640x480 takes 1.6 ms of CPU time and one of 1280x720 takes 3.5, against 16 and 27 with
+    aiortc's settings, whose pictures are 3 dB better (benchmarks/results/webrtc_codecs.json). The level is x264's
+    choice for the size; aiortc says 3.1 of everything.
 
     Args:
         config: Encoder and bitrates.
@@ -244,8 +246,9 @@ def _h264_context(name: str, width: int, height: int, config: RtcConfig) -> Vide
 class RealtimeVp8Encoder(_RealtimeEncoder, AiortcVp8Encoder):
     """VP8 by libvpx, at the highest speed that does not show.
 
-    cpu-used -12 without noise filter: 2.6 ms a frame of 640x480 and 6.3 of 1280x720 on one core here at 3 Mbit/s,
-    with 48 and 47 dB; aiortc's settings take 4.6 and 10.0 for 44 dB. More threads spin while they wait for each other.
+    cpu-used -12 without noise filter: at 1.5 Mbit/s a frame of 640x480 takes 2.7 ms of CPU time and one of 1280x720
+    takes 6.2, with 46 and 44 dB; aiortc's settings take 4.2 and 9.6 for 43 dB (benchmarks/results/webrtc_codecs.json).
+    More threads spin while they wait for each other.
     libvpx behind FFmpeg cannot change its bitrate while it runs, so it is opened anew, with a keyframe: when the target
     is 15% below, or 15% above and the last change is 2 s old.
 

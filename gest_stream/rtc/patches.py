@@ -6,8 +6,9 @@
 - decoder: a bounded daemon thread that no error ends (`decoding`); aiortc's queues have no bound (aiortc PR 498, issue
   1192), pictures of any size are decoded, errors other than FFmpeg's end the thread, and a connection that nobody
   closed holds the process.
-- encoder: H264 and VP8 for real time (`encoding`); aiortc's H264 takes 19 ms at 640x480 and 38 at 1280x720, both are
-  opened anew when the bitrate moves, and stay between 0.25 and 3 Mbit/s (aiortc issues 780, 1159).
+- encoder: H264 and VP8 for real time (`encoding`); aiortc's H264 takes 16 ms of CPU time at 640x480 and 27 at 1280x720
+  (benchmarks/results/webrtc_codecs.json), both are opened anew when the bitrate moves, and stay between 0.5 and
+  3 Mbit/s for H264, 0.25 and 1.5 for VP8 (aiortc issues 780, 1159).
 - ciphers: DTLS also takes ECDHE-RSA, for peers with RSA certificates, such as GStreamer 1.22's webrtcbin.
 - consent: a dead peer is noticed within `dead_after_s` (`consent`); aioice needs 30 s or more.
 - hosts: 127.0.0.1 where there is no other address, which aioice leaves out, so that a machine without network gathers
@@ -15,7 +16,7 @@
 - association: what a peer can have kept of unfinished data-channel messages is bounded (`association`).
 - clocks: receivers remember RTCP sender reports, and senders their timestamp origin (`media`, `clocks`); aiortc keeps
   both to itself.
-- playout: returned pictures are shown as they come (`playout`); Chromium holds them back by 27 to 52 ms otherwise.
+- playout: returned pictures are shown as they come (`playout`); Chromium holds them back for an even flow otherwise.
 
 Decoder, encoder, consent, playout and the number of data channels hold only for connections from `make_connection`; an
 application's own connections stay as aiortc made them. A patch is applied where aiortc still looks as the patch
