@@ -37,8 +37,7 @@ from gest_stream.sources.open import open_source
 _SIZES = ((640, 480), (1280, 720))
 _EFFECT = ["--quiet", "--effect", "green"]
 _SCRIPTED = [sys.executable, "-m", "tests.pipe.command", "filter", *_EFFECT]
-_REAL = [sys.executable, "-c", "import typer; from gest_stream.cli.filter import filter_; typer.run(filter_)", *_EFFECT]
-_REAL += ["--redetector", "none"]
+_REAL = [sys.executable, "-m", "gest_stream", "filter", *_EFFECT, "--redetector", "none"]
 CASES = {
     "cat": ["cat"],
     "scripted": _SCRIPTED,

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 from gest_stream.build import models
 from gest_stream.cli import session
-from gest_stream.cli.filter import filter_
-from gest_stream.cli.main import app, main
+from gest_stream.cli.main import main
 from gest_stream.config import PipelineConfig
 from gest_stream.interfaces import HandDetector, Redetector, Segmenter
 from gest_stream.testing import ScriptedDetector, ScriptedSegmenter, make_landmarks
@@ -40,8 +39,6 @@ def redetector(config: PipelineConfig) -> Redetector | None:
 def run() -> None:
     models.make_detector, models.make_segmenter, models.make_redetector = detector, segmenter, redetector
     vars(session)["fetch_needed"] = lambda config, console: None
-    if "filter" not in [command.name for command in app.registered_commands]:
-        app.command("filter")(filter_)
     main()
 
 
