@@ -17,9 +17,6 @@ class ServerMetrics:
         self.registry = CollectorRegistry()
         self.sessions = Gauge("gest_stream_sessions", "Open sessions.", ["kind"], registry=self.registry)
         self.started = Counter("gest_stream_sessions_started", "Sessions begun.", ["kind"], registry=self.registry)
-        self.ended = Counter(
-            "gest_stream_sessions_ended", "Sessions ended, by what ended them.", ["cause"], registry=self.registry
-        )
         self.refused = Counter(
             "gest_stream_sessions_refused", "Offers refused, by HTTP status.", ["status"], registry=self.registry
         )

@@ -314,6 +314,35 @@ def test_a_peer_that_sends_no_more_pictures_is_let_go() -> None:
     asyncio.run(run())
 
 
+def test_every_metric_is_told_of_what_happened() -> None:
+    async def run() -> None:
+        sessions = make_sessions()
+        registry = sessions._metrics.registry
+
+        def value(name: str, **labels: str) -> float | None:
+            return registry.get_sample_value(f"gest_stream_{name}", labels)
+
+        async with Peer(LOOP, channels=True) as peer:
+            await peer.join(sessions)
+            await until(lambda: len(peer.results) > 5)
+            await peer.command("ping", time_ms=0)
+            with pytest.raises(SignallingError):
+                await sessions.start(LOOP, "", "v=0\r\n", "test")
+            assert value("sessions", kind="loop") == 1
+        await until(lambda: value("sessions", kind="loop") == 0)
+        await sessions.close()
+        assert value("sessions_started_total", kind="loop") == 1
+        assert value("sessions_refused_total", status="422") == 1
+        assert value("commands_total", outcome="done") == 1
+        frames = value("frames_total")
+        assert frames is not None and frames > 5
+        assert value("stage_milliseconds_count", stage="total") == frames
+        assert value("frames_dropped_total", where="input") is not None
+        assert [family.name for family in registry.collect() if not family.samples] == []
+
+    asyncio.run(run())
+
+
 def test_every_session_has_a_tracker_of_its_own_and_closes_it() -> None:
     made: list[TrackerCore] = []
 
