@@ -192,6 +192,9 @@ class TrackSource:
             pass  # the sender hung up: the end of the stream
         except SourceError as exc:
             self._error = exc
+        except Exception as exc:  # whatever an application's own track meets; nobody awaits this task
+            self._error = SourceError(f"{self._name}: its track failed: {type(exc).__name__}: {exc}")
+            self._error.__cause__ = exc
         finally:
             self._ended = True
             self._arrived.set()

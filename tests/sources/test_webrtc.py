@@ -112,6 +112,29 @@ def test_it_ends_with_the_track() -> None:
     assert asyncio.run(run()) in ([0], [])  # the end may overtake the newest frame
 
 
+class FailingTrack(FedTrack):
+    """A track that fails where it should end."""
+
+    async def recv(self) -> Any:
+        try:
+            return await super().recv()
+        except MediaStreamError:
+            raise KeyError("a filter's bug") from None
+
+
+def test_a_track_that_fails_is_an_error_and_not_the_end() -> None:
+    async def run() -> None:
+        track = FailingTrack([grey(10, 0)])
+        async with TrackSource(track, "cam") as source:
+            track.queue.put_nowait(None)
+            async for _ in source:
+                pass
+
+    with pytest.raises(SourceError, match='cam: its track failed: KeyError: "a filter\'s bug"') as caught:
+        asyncio.run(run())
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
 def test_stop_ends_a_source_that_waits() -> None:
     async def run() -> list[int]:
         async with TrackSource(FedTrack([grey(0, 0)])) as source:
