@@ -37,7 +37,6 @@ class ProcessingSession(Session):
         super().__init__(kind, stream, client, context, on_end)
         self._picture = PictureSink(context.config.effect)
         self._sound: SoundFan | None = None
-        self._source: TrackSource | None = None
         self._pipeline: Pipeline | None = None
         self._sink: ResultsSink | None = None
         self._sender: SenderClock | None = None
@@ -93,7 +92,7 @@ class ProcessingSession(Session):
         config, limits = self._context.config, self._context.config.server.limits
         if isinstance(receiver, MediaReceiver):  # but for an aiortc that the patch does not fit
             self._counts = receiver.counts
-        source = self._source = TrackSource(
+        source = TrackSource(
             receiver.track,
             repr(self),
             max_fps=limits.max_fps,
@@ -118,12 +117,8 @@ class ProcessingSession(Session):
     def _drops(self) -> dict[str, int]:
         counts = self._counts
         decoder = counts.dropped + counts.replaced + counts.too_large + counts.failed if counts is not None else 0
-        source = self._source.dropped if self._source is not None else 0
-        return {"decoder": decoder, "input": source + self._frames_dropped, "picture": self._picture.dropped}
-
-    @property
-    def _frames_dropped(self) -> int:
-        return self._pipeline.frames_dropped if self._pipeline is not None else 0
+        received = self._pipeline.frames_dropped if self._pipeline is not None else 0  # the source's own, too
+        return {"decoder": decoder, "input": received, "picture": self._picture.dropped}
 
     async def _work(self) -> str:
         assert self._pipeline is not None

@@ -167,6 +167,24 @@ def test_pausing_freezes_the_results_until_it_goes_on() -> None:
     asyncio.run(run())
 
 
+def test_a_frame_that_was_dropped_is_counted_once() -> None:
+    async def run() -> None:
+        sessions = make_sessions()
+        async with Peer(LOOP, channels=True) as peer:
+            await peer.join(sessions)
+            await until(lambda: len(peer.results) > 5)
+            await peer.command("pause", paused=True)
+            sent = peer.track.sent
+            await until(lambda: peer.track.sent > sent + 30)
+            await peer.command("pause", paused=False)
+            seen = len(peer.results)
+            await until(lambda: len(peer.results) > seen + 5)
+            assert 25 <= peer.results[-1]["dropped"] <= peer.track.sent - len(peer.results)
+        await sessions.close()
+
+    asyncio.run(run())
+
+
 def test_a_peer_that_floods_the_server_is_cut_off_and_others_are_not() -> None:
     async def run() -> None:
         sessions = make_sessions(LimitsConfig(max_messages_per_s=5))
