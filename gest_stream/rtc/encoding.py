@@ -224,8 +224,8 @@ class RealtimeH264Encoder(_RealtimeEncoder, AiortcH264Encoder):
 def _h264_context(name: str, width: int, height: int, config: RtcConfig) -> VideoCodecContext:
     """An open encoder. Its bitrate may be changed while it runs, up to the maximum.
 
-    x264 follows `bit_rate` within 0.5 s if it was opened in its constant-bitrate mode (maxrate equal to bit_rate) with
-    a small buffer; opened otherwise it ignores changes (FFmpeg's libx264.c, reconfig_encoder; measured).
+    x264 follows `bit_rate` soon if it was opened in its constant-bitrate mode (maxrate equal to bit_rate) with a small
+    buffer; opened otherwise it ignores changes (FFmpeg's libx264.c, reconfig_encoder).
     """
     context = cast(VideoCodecContext, av.CodecContext.create(name, "w"))
     context.width, context.height, context.pix_fmt = width, height, "yuv420p"
