@@ -55,7 +55,7 @@ def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
     Raises:
         SinkError: It cannot be written.
     """
-    _replace(path, lambda unfinished: torch.save(dict(content), unfinished))
+    replace_file(path, lambda unfinished: torch.save(dict(content), unfinished))
 
 
 def read_training(path: Path, form: str, version: int) -> dict[str, Any]:
@@ -116,10 +116,15 @@ def write_history(
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
     }
     text = json.dumps(record, indent=1, default=_plain) + "\n"
-    _replace(history_path(out), lambda unfinished: unfinished.write_text(text))
+    replace_file(history_path(out), lambda unfinished: unfinished.write_text(text))
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` write a file under another name, and rename it.
+
+    Raises:
+        SinkError: It cannot be written.
+    """
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         write(unfinished)
