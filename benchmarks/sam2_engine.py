@@ -25,10 +25,10 @@ from typing import Any
 
 import torch
 
+from benchmarks.peers.sam2_systems import Ours, System, Transformers, Upstream, pictures_on_device
 from benchmarks.report import RESULTS, conditions, write_result
 from benchmarks.sam2_clip import Clip, Model, make_clip, make_engine
 from benchmarks.sam2_parts import matrix_tflops, measure_parts
-from benchmarks.sam2_peers import Ours, System, Transformers, Upstream, pictures_on_device
 from benchmarks.sam2_rounds import WARM_UP_FRAMES, Record, Skipped, figures_of, measure_round, warm_up
 from benchmarks.sam2_timing import Stopwatch
 from gest_stream.config import Precision, Sam2Runner, Sam2Size

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.peers.sam2_systems import Upstream, pictures_on_device
 from benchmarks.report import RESULTS, conditions, write_result
 from benchmarks.sam2_clip import Clip, Model, make_clip, make_engine
-from benchmarks.sam2_peers import Upstream, pictures_on_device
 from benchmarks.sam2_timing import Stopwatch, percentiles, rss_bytes
 from gest_stream.config import Precision, Sam2Runner, Sam2Size
 from gest_stream.models.sam2_engine import Sam2Engine

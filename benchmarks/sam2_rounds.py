@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.sam2_peers import Ours, System
+from benchmarks.peers.sam2_systems import Ours, System
 from benchmarks.sam2_timing import Stopwatch, percentiles
 from gest_stream.config import Precision
 

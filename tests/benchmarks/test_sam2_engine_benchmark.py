@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from benchmarks import sam2_long_run
+from benchmarks.peers.sam2_systems import Ours, Upstream, pictures_on_device
+from benchmarks.peers.sam2_transformers import transformers_name, transformers_state
 from benchmarks.report import ROOT
 from benchmarks.sam2_clip import Clip, Model, make_clip, make_engine
-from benchmarks.sam2_peers import Ours, Upstream, pictures_on_device
 from benchmarks.sam2_rounds import Record, agreement, measure_round, ratio, warm_up
 from benchmarks.sam2_timing import percentiles, tensor_bytes
-from benchmarks.sam2_transformers import transformers_name, transformers_state
 from gest_stream.config import Precision, Sam2Runner, Sam2Size
 
 NANO = Model(Sam2Size.TINY, 64, nano=True)

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from benchmarks.peers.sam2_transformers import build_transformers_model
 from benchmarks.sam2_clip import Clip, Model
 from benchmarks.sam2_timing import tensor_bytes
-from benchmarks.sam2_transformers import build_transformers_model
 from gest_stream.config import Precision
 from gest_stream.models.sam2_engine import Sam2Engine, WarmUp
 from gest_stream.models.sam2_frames import FrameUpload
