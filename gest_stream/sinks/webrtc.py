@@ -67,6 +67,7 @@ class PictureTrack(MediaStreamTrack):
     def stop(self) -> None:
         """End the track."""
         super().stop()
+        self.dropped += self._slot is not None
         self._slot = None
         self._arrived.set()
         on_stop, self._on_stop = self._on_stop, None
@@ -91,6 +92,7 @@ class PictureSink(ThreadedSink):
     def __init__(self, effect: EffectConfig, name: str = "webrtc picture") -> None:
         super().__init__(name)
         self._tracks: list[PictureTrack] = []
+        self._dropped_by_gone = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reformatter: VideoReformatter | None = None
         self._newest: VideoFrame | None = None
@@ -114,7 +116,7 @@ class PictureSink(ThreadedSink):
 
     def track(self) -> PictureTrack:
         """A new track, which shows the newest picture at once; call it on the event loop."""
-        track = PictureTrack(self._tracks.remove)
+        track = PictureTrack(self._leave)
         self._tracks.append(track)
         if self._ended:
             track.stop()
@@ -129,8 +131,12 @@ class PictureSink(ThreadedSink):
 
     @property
     def dropped(self) -> int:
-        """Pictures that were drawn and not sent, by all tracks that still live."""
-        return sum(track.dropped for track in tuple(self._tracks))
+        """Pictures that were drawn and not sent, by all tracks there ever were."""
+        return self._dropped_by_gone + sum(track.dropped for track in tuple(self._tracks))
+
+    def _leave(self, track: PictureTrack) -> None:
+        self._tracks.remove(track)
+        self._dropped_by_gone += track.dropped
 
     def _open(self, info: SourceInfo, audio: AudioFeed | None) -> None:
         from av.video.reformatter import VideoReformatter

@@ -65,6 +65,25 @@ def test_a_slow_watcher_gets_the_newest_picture_and_the_others_are_counted() -> 
     assert asyncio.run(run()) == (4, 4)
 
 
+def test_the_pictures_of_a_watcher_that_left_stay_counted() -> None:
+    async def run() -> tuple[int, int]:
+        sink = PictureSink(PLAIN)
+        track = sink.track()
+        await sink.open(info_of(), None)
+        for pts in range(5):
+            await sink.write(result_at(pts))
+        await asyncio.sleep(0)
+        watched = sink.dropped
+        track.stop()
+        left = sink.dropped
+        await sink.close()
+        return watched, left
+
+    watched, left = asyncio.run(run())
+    assert watched == 4
+    assert left == 5  # with the one that waited
+
+
 def test_everybody_who_watches_gets_the_picture_and_a_late_comer_the_newest() -> None:
     async def run() -> list[int | None]:
         sink = PictureSink(PLAIN)
