@@ -176,7 +176,7 @@ static void apply_settings(filter *self) {
     gsx_set(self->client, GSX_EFFECT, named(self->text[EFFECT], "effect", EFFECTS, effects));
     gsx_set(self->client, GSX_HANDS, named(self->text[HANDS], "choice of hands", HANDS_OF, hands));
     if (gsx_set_background(self->client, self->text[BACKGROUND]) != 0)
-        fprintf(stderr, "gest_stream: the path of the background is too long\n");
+        fprintf(stderr, "gest_stream: the path of the background is too long, or does not begin with /\n");
 }
 
 /* Each kind of trouble is told once: a host shows stderr to its user, and a line a frame would bury everything else. */
@@ -186,9 +186,10 @@ static void tell(filter *self, gsx_status status) {
     self->said |= 1u << status;
     const char *why = gsx_refusal_text(self->client);
     if (why[0] == '\0')
-        why = status == GSX_LATE     ? "the worker is slower than the deadline"
-              : status == GSX_BROKEN ? "the worker went away"
-                                     : gsx_state_text(gsx_state_of(self->client));
+        why = status == GSX_LATE      ? "the worker is slower than the deadline"
+              : status == GSX_BROKEN  ? "the worker went away"
+              : status == GSX_INVALID ? "pictures of this size are not supported"
+                                      : gsx_state_text(gsx_state_of(self->client));
     fprintf(stderr, "gest_stream: frame %lld passes unchanged: %s (said once)\n", (long long)self->frames, why);
 }
 

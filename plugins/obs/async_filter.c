@@ -5,6 +5,7 @@
 #include <obs-module.h>
 #include <util/platform.h>
 
+#include "budget.h"
 #include "compositor.h"
 #include "drawing.h"
 #include "link.h"
@@ -34,7 +35,7 @@ struct async_filter {
     bool format_told;
     gs_texrender_t *picture;
     struct gest_patience patience;
-    uint64_t longest_ns, total_ns, frames;
+    struct gest_budget budget;
 };
 
 static const char *async_name(void *unused) {
@@ -63,10 +64,7 @@ static void *async_create(obs_data_t *settings, obs_source_t *source) {
 
 static void async_destroy(void *data) {
     struct async_filter *self = data;
-    blog(LOG_INFO, "[gest_stream] async filter: %llu frames to the worker, %.2f ms each, longest %.2f ms",
-         (unsigned long long)self->frames,
-         self->frames > 0 ? (double)self->total_ns / (double)self->frames * 1e-6 : 0.0,
-         (double)self->longest_ns * 1e-6);
+    gest_budget_log(&self->budget, "async");
     obs_enter_graphics();
     gs_texrender_destroy(self->picture);
     gest_compositor_destroy(self->compositor);
@@ -80,10 +78,7 @@ static void async_destroy(void *data) {
 
 static obs_properties_t *async_properties(void *data) {
     struct async_filter *self = data;
-    char *status = self != NULL ? gest_link_status(self->link) : NULL;
-    obs_properties_t *dialog = gest_settings_dialog(status != NULL ? status : "", true);
-    bfree(status);
-    return dialog;
+    return gest_link_dialog(self != NULL ? self->link : NULL, true);
 }
 
 /* The first `count` held frames go back to the source. */
@@ -252,10 +247,8 @@ static struct obs_source_frame *exchange(struct async_filter *self, obs_source_t
     bool there = state == GSX_STATE_READY || state == GSX_STATE_LATE;
     if (!there || (before != state && before == GSX_STATE_CONNECTING))
         gest_patience_lost(&self->patience);
-    uint64_t held_ns = os_gettime_ns() - start_ns;
-    self->frames += there;
-    self->total_ns += there ? held_ns : 0;
-    self->longest_ns = there && held_ns > self->longest_ns ? held_ns : self->longest_ns;
+    if (there)
+        gest_budget_spend(&self->budget, os_gettime_ns() - start_ns);
     gest_link_watch(self->link, &self->settings, gest_patience_late(&self->patience) ? GEST_LATE : GEST_NO_TROUBLE);
     return shown;
 }

@@ -4,6 +4,7 @@
 #include <obs-module.h>
 #include <util/platform.h>
 
+#include "budget.h"
 #include "compositor.h"
 #include "drawing.h"
 #include "link.h"
@@ -34,7 +35,7 @@ struct effect_filter {
     bool new_frame;
     bool hdr_told;
     struct gest_patience patience;
-    uint64_t longest_ns, total_ns, frames;
+    struct gest_budget budget;
 };
 
 static const char *effect_name(void *unused) {
@@ -76,10 +77,7 @@ static void free_pictures(struct effect_filter *self) {
 
 static void effect_destroy(void *data) {
     struct effect_filter *self = data;
-    blog(LOG_INFO, "[gest_stream] effect filter: %llu frames to the worker, %.2f ms each, longest %.2f ms",
-         (unsigned long long)self->frames,
-         self->frames > 0 ? (double)self->total_ns / (double)self->frames * 1e-6 : 0.0,
-         (double)self->longest_ns * 1e-6);
+    gest_budget_log(&self->budget, "effect");
     obs_enter_graphics();
     free_pictures(self);
     gest_compositor_destroy(self->compositor);
@@ -91,10 +89,7 @@ static void effect_destroy(void *data) {
 
 static obs_properties_t *effect_properties(void *data) {
     struct effect_filter *self = data;
-    char *status = self != NULL ? gest_link_status(self->link) : NULL;
-    obs_properties_t *dialog = gest_settings_dialog(status != NULL ? status : "", false);
-    bfree(status);
-    return dialog;
+    return gest_link_dialog(self != NULL ? self->link : NULL, false);
 }
 
 /* Sizes follow the source and the setting; false where there is nothing to draw. */
@@ -216,9 +211,7 @@ static void advance(struct effect_filter *self, const struct gest_place *place, 
     if (state == GSX_STATE_READY || state == GSX_STATE_LATE) {
         bool frozen = self->settings.fallback == GEST_HOLD && !gest_patience_holds(&self->patience);
         capture(self, place, !self->settings.in_sync && !frozen);
-        self->frames++;
-        self->total_ns += held_ns;
-        self->longest_ns = held_ns > self->longest_ns ? held_ns : self->longest_ns;
+        gest_budget_spend(&self->budget, held_ns);
     } else {
         gest_patience_lost(&self->patience);
     }

@@ -74,6 +74,20 @@ static enum condition condition_of(gsx_client *client, enum gest_trouble trouble
     }
 }
 
+/* A line for the dialog and the log; from any thread, free it with bfree. */
+static char *status_of(struct gest_link *link) {
+    struct dstr text = {0}, whole = {0};
+    pthread_mutex_lock(&link->lock);
+    /* the texts come from a translation file: they are put together without letting them be formats */
+    dstr_copy(&text, obs_module_text(TEXTS[link->condition]));
+    dstr_replace(&text, "%s", link->reason);
+    pthread_mutex_unlock(&link->lock);
+    dstr_copy(&whole, obs_module_text("Status"));
+    dstr_replace(&whole, "%s", text.array != NULL ? text.array : "");
+    dstr_free(&text);
+    return whole.array;
+}
+
 void gest_link_watch(struct gest_link *link, const struct gest_settings *settings, enum gest_trouble trouble) {
     uint64_t now_ns = os_gettime_ns();
     enum condition condition = condition_of(link->client, trouble);
@@ -85,7 +99,7 @@ void gest_link_watch(struct gest_link *link, const struct gest_settings *setting
     pthread_mutex_unlock(&link->lock);
 
     if (changed) {
-        char *status = gest_link_status(link);
+        char *status = status_of(link);
         blog(LOG_INFO, "[gest_stream] %s: %s", obs_source_get_name(link->filter), status);
         bfree(status);
         link->shown = false;
@@ -103,15 +117,9 @@ void gest_link_watch(struct gest_link *link, const struct gest_settings *setting
         gest_worker_ensure(settings->command);
 }
 
-char *gest_link_status(struct gest_link *link) {
-    struct dstr text = {0}, whole = {0};
-    pthread_mutex_lock(&link->lock);
-    /* the texts come from a translation file: they are put together without letting them be formats */
-    dstr_copy(&text, obs_module_text(TEXTS[link->condition]));
-    dstr_replace(&text, "%s", link->reason);
-    pthread_mutex_unlock(&link->lock);
-    dstr_copy(&whole, obs_module_text("Status"));
-    dstr_replace(&whole, "%s", text.array != NULL ? text.array : "");
-    dstr_free(&text);
-    return whole.array;
+obs_properties_t *gest_link_dialog(struct gest_link *link, bool async) {
+    char *status = link != NULL ? status_of(link) : NULL;
+    obs_properties_t *dialog = gest_settings_dialog(status != NULL ? status : "", async);
+    bfree(status);
+    return dialog;
 }

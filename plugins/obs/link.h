@@ -18,7 +18,8 @@ gsx_client *gest_link_client(struct gest_link *link, const struct gest_settings 
 /* Once a frame, from the graphics thread: logs what changed, has an open dialog show it, starts the worker. */
 void gest_link_watch(struct gest_link *link, const struct gest_settings *settings, enum gest_trouble trouble);
 
-/* A line for the dialog; from any thread, free it with bfree. */
-char *gest_link_status(struct gest_link *link);
+/* A filter's dialog, with how things stand on top; from any thread. Without a link it is that of no filter yet. `async`
+ * leaves out what only the effect filter has. */
+obs_properties_t *gest_link_dialog(struct gest_link *link, bool async);
 
 #endif

@@ -135,6 +135,19 @@ def test_words_that_mean_nothing_leave_the_workers_own_effect(
     assert capfd.readouterr().err.count("there is no effect 'sparkle'") == 1
 
 
+def test_what_cannot_be_is_said_by_its_name(
+    frei0r_plugin: Path, runtime: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    frame = np.full((8, 8, 4), 90, np.uint8)  # the exchange begins at 16 pixels a side
+    nobody = str(runtime / "nobody.sock")
+    with Frei0rHost(frei0r_plugin, (8, 8), socket=nobody, background="beach.png") as host:
+        out = host.update(frame)[0]
+    assert np.array_equal(out, frame)
+    said = capfd.readouterr().err
+    assert said.count("pictures of this size are not supported") == 1 and "no worker" not in said
+    assert said.count("background is too long, or does not begin with /") == 1
+
+
 def test_the_exchange_of_a_720p_frame_takes_two_milliseconds_or_less(frei0r_plugin: Path, runtime: Path) -> None:
     frame = np.random.default_rng(0).integers(0, 256, (720, 1280, 4), np.uint8)
     echo = ["-m", "gest_stream", "worker", "--echo"]
