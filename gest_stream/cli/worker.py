@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -139,16 +138,14 @@ class _Trackers:
 
     def __init__(self, settings: PipelineConfig) -> None:
         self._settings = settings
-        self._loading = threading.Lock()
         self._models: SharedModels | None = None
 
     def make(self) -> TrackerCore:
-        """A tracker with memory of its own."""
-        with self._loading:
-            if self._models is None:
-                from gest_stream.build.shared import SharedModels
+        """A tracker with memory of its own; the worker asks for one at a time."""
+        if self._models is None:
+            from gest_stream.build.shared import SharedModels
 
-                self._models = SharedModels(self._settings)
+            self._models = SharedModels(self._settings)
         return self._models.tracker()
 
     def close(self) -> None:
