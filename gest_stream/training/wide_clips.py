@@ -140,13 +140,19 @@ def _read_frame(members: Any, number: int, hands: int) -> _Planes:
     """Picture, hands, arms and void of one frame of an archive."""
     import cv2
 
-    bgr = cv2.imdecode(members[_PICTURE.format(number)], cv2.IMREAD_COLOR)
-    height, width = bgr.shape[:2]
-    stacked = cv2.imdecode(members[_MASKS.format(number)], cv2.IMREAD_UNCHANGED).reshape(hands + 1, height, width)
+    def decoded(key: str, how: int) -> NDArray[np.uint8]:
+        picture = cv2.imdecode(members[key], how)
+        if picture is None:
+            raise InvalidInputError(f"{key} is no picture")
+        return np.asarray(picture, np.uint8)
+
+    image = np.asarray(cv2.cvtColor(decoded(_PICTURE.format(number), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
+    height, width = image.shape[:2]
+    stacked = decoded(_MASKS.format(number), cv2.IMREAD_UNCHANGED).reshape(hands + 1, height, width)
     void = np.zeros((height, width), np.bool_)
     if _VOID.format(number) in members:
-        void = cv2.imdecode(members[_VOID.format(number)], cv2.IMREAD_UNCHANGED) > 0
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), stacked[:hands], stacked[hands], void
+        void = decoded(_VOID.format(number), cv2.IMREAD_UNCHANGED) > 0
+    return image, stacked[:hands], stacked[hands], void
 
 
 def clip_path(root: Path, kind: ClipKind, index: int) -> Path:
