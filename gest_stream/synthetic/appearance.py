@@ -59,6 +59,42 @@ class Sleeve:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Glove:
+    """A glove, from the fingertips to its rim.
+
+    Args:
+        colour: (3,) linear albedo.
+        palm: (3,) linear albedo of its palm side.
+        end_cm: Distance of its rim from the wrist, toward the elbow.
+    """
+
+    colour: Array
+    palm: Array
+    end_cm: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Band:
+    """Something worn around a finger or the wrist: a ring, a watch strap.
+
+    Args:
+        point: (3,) its middle in the rest hand, centimetres.
+        axis: (3,) unit, along the finger or arm.
+        reach_cm: How far from the axis it goes.
+        half_cm: Half of its width along the axis.
+        colour: (3,) linear albedo.
+        shiny: It glints as nails do.
+    """
+
+    point: Array
+    axis: Array
+    reach_cm: float
+    half_cm: float
+    colour: Array
+    shiny: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Look:
     """Everything that colours one hand.
 
@@ -71,6 +107,9 @@ class Look:
         creases: Strength of lines and knuckles.
         sleeve: None for a bare arm.
         texture: (32, 32, 32) float32 tileable noise in rest space, for mottling and pores.
+        mottle: Strength of the texture.
+        glove: None for a bare hand.
+        bands: Rings and straps.
     """
 
     tone: float
@@ -81,6 +120,9 @@ class Look:
     creases: float
     sleeve: Sleeve | None
     texture: Array
+    mottle: float = 0.05
+    glove: Glove | None = None
+    bands: tuple[Band, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,7 @@ from gest_stream.synthetic.pose import GESTURES, HandPose
 
 Array = NDArray[np.float32]
 
-_HAND_CM: Final = 18.5
+HAND_CM: Final = 18.5
 _WEIGHTS: Final = {
     "open": 5.0,
     "relaxed": 4.0,
@@ -47,7 +47,7 @@ class HandState:
     px_per_cm: float
 
 
-class _Drift:
+class Drift:
     """A smooth wander around 0 with amplitude of about 1: a sum of three sines."""
 
     def __init__(self, rng: np.random.Generator, count: int, slowest_hz: float, fastest_hz: float) -> None:
@@ -59,15 +59,15 @@ class _Drift:
         return np.asarray(np.sin(self._rates * time_s + self._phases).sum(1) / 1.9)
 
 
-def _ease(share: float) -> float:
+def ease(share: float) -> float:
     """0 to 1 with no speed at either end."""
     share = min(max(share, 0.0), 1.0)
     return share**3 * (share * (6.0 * share - 15.0) + 10.0)
 
 
-def _there_and_back(progress: float, travel: float = 0.4) -> float:
+def there_and_back(progress: float, travel: float = 0.4) -> float:
     """0 at both ends, 1 in the middle; `travel` is the share of the time each way takes."""
-    return _ease(progress / travel) * _ease((1.0 - progress) / travel)
+    return ease(progress / travel) * ease((1.0 - progress) / travel)
 
 
 def _turn(roll: float, yaw: float, pitch: float) -> Array:
@@ -98,11 +98,11 @@ class HandMotion:
         room = np.array([width / config.hands, height])
         self._reach = room * rng.uniform(0.05, 0.085, 2)
         hand_px = min(0.46 * height, 0.62 * room[0]) * rng.uniform(0.92, 1.06)
-        self._px_per_cm = hand_px / _HAND_CM
-        self._place = _Drift(rng, 2, 0.1, 0.4)
-        self._tilt = _Drift(rng, 3, 0.08, 0.3)
-        self._size = _Drift(rng, 1, 0.1, 0.25)
-        self._jitter = _Drift(rng, 22, 0.2, 0.8)
+        self._px_per_cm = hand_px / HAND_CM
+        self._place = Drift(rng, 2, 0.1, 0.4)
+        self._tilt = Drift(rng, 3, 0.08, 0.3)
+        self._size = Drift(rng, 1, 0.1, 0.25)
+        self._jitter = Drift(rng, 22, 0.2, 0.8)
         self._lean = rng.uniform(2.0, 14.0)
         self._back = rng.random() < 0.3
         self._gestures = self._draw_gestures(rng)
@@ -121,7 +121,7 @@ class HandMotion:
         start, pose = self._gestures[before]
         if before + 1 < len(self._gestures):
             end, following = self._gestures[before + 1]
-            pose = pose.toward(following, _ease((time_s - start - 0.3) / (end - start - 0.3)))
+            pose = pose.toward(following, ease((time_s - start - 0.3) / (end - start - 0.3)))
         jitter = self._jitter.at(time_s) * np.array([3.0] * 12 + [1.5] * 4 + [4.0] * 4 + [9.0, 6.0])
         return pose.jittered(jitter.astype(np.float32))
 
@@ -147,16 +147,16 @@ class HandMotion:
         roll, yaw, pitch = -inward * self._lean + tilt[0], tilt[1], tilt[2]
         palm[0] += self._side(time_s)
         for _, progress in self._events(EventKind.CROSS, time_s):
-            away = _there_and_back(progress)
+            away = there_and_back(progress)
             palm[0] += inward * 0.4 * width * away
             palm[1] -= inward * 0.04 * height * away
         for event, progress in self._events(EventKind.SWIPE, time_s):
-            strength = _there_and_back(progress, 0.3)
+            strength = there_and_back(progress, 0.3)
             palm[0] += 0.075 * width * strength * np.sin(2 * np.pi * 2.0 * progress * event.duration_s)
         arm = np.radians(roll)
         for _, progress in self._events(EventKind.LEAVE, time_s):
             # along the forearm, as an arm is drawn back
-            palm += _there_and_back(progress, 0.38) * 1.05 * height * np.array([np.sin(arm), np.cos(arm)])
+            palm += there_and_back(progress, 0.38) * 1.05 * height * np.array([np.sin(arm), np.cos(arm)])
         yaw += 180.0 if self._back else 0.0
         # the angles are those of the picture; the left hand's frame is mirrored afterwards
         rotation = _turn(inward * roll, inward * yaw, pitch)

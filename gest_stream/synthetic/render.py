@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,9 @@ HAND, ARM = 0, 1
 _BLEND_CM = 0.2
 _NEAR_GAP_CM, _WIDE_GAP_CM = 0.45, 1.4
 _THICKEST = 2.5  # radii between a joint's centre and its own skin; more is another part of the palm seen edge-on
-_PALM_CM = np.array([-0.2, 6.0, 0.0], np.float32)
+_NEAREST = 0.3  # of the camera's distance
+PALM_CM: Final = np.array([-0.2, 6.0, 0.0], np.float32)
+"""Middle of the palm in the hand's frame."""
 _UP_IS_MINUS_Y = np.diag([1.0, -1.0, -1.0]).astype(np.float32)
 
 
@@ -37,27 +39,64 @@ class RenderedHand:
     Args:
         layer: Its cut-out, not blurred, with the parts `HAND` and `ARM`.
         landmarks_px: (21, 3) float32; x, y and z in pixels of the scene.
+        depth_px: (h, w) float32 z of the surface in each pixel of the layer; 0, and of no meaning, where there is none.
         unhidden: (21,) bool, True where only flesh of the joint itself lies between the landmark and the camera.
         box_xyxy_px: Around every point of the hand, not clipped to the frame.
     """
 
     layer: Layer
     landmarks_px: Array
+    depth_px: Array
     unhidden: NDArray[np.bool_]
     box_xyxy_px: tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Perspective:
+    """A camera that sees near things larger; hands are rendered by parallel rays without one.
+
+    Args:
+        centre_xy_px: Where its axis meets the picture.
+        distance_px: From the camera to the plane z = 0, in pixels of the picture there. `inf` is parallel rays.
+    """
+
+    centre_xy_px: tuple[float, float]
+    distance_px: float
+
+    def scale(self, z_px: Array) -> Array:
+        """How much larger things at depth `z_px` are seen than at 0; limited close to the camera."""
+        return np.asarray(1.0 / np.maximum(1.0 + z_px / np.float32(self.distance_px), _NEAREST), np.float32)
+
+    def project(self, points_px: Array) -> Array:
+        """(N, 3) points where parallel rays see them as the camera does; z keeps the order, spheres stay round."""
+        scale = self.scale(points_px[:, 2])[:, None]
+        centre = np.array([*self.centre_xy_px, 0.0], np.float32)
+        return np.asarray((points_px - centre) * scale + centre, np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Placement:
-    """A posed hand in the scene: a point p of the hand's frame lies at `turn @ p + shift`."""
+    """A posed hand in the scene: a point p of the hand's frame lies at `turn @ p + shift`, then seen by `camera`."""
 
     posed: PosedHand
     turn: Array
     shift: Array
     px_per_cm: float
+    camera: Perspective | None
+
+    def parallel(self, points_cm: Array) -> Array:
+        """Where points lie before the camera's perspective."""
+        return np.asarray(points_cm @ self.turn.T + self.shift, np.float32)
 
     def points(self, points_cm: Array) -> Array:
-        return np.asarray(points_cm @ self.turn.T + self.shift, np.float32)
+        at = self.parallel(points_cm)
+        return at if self.camera is None else self.camera.project(at)
+
+    def scale(self, points_cm: Array) -> Array:
+        """How much larger than at the palm each point is seen."""
+        if self.camera is None:
+            return np.ones(len(points_cm), np.float32)
+        return self.camera.scale(self.parallel(points_cm)[:, 2])
 
     def direction(self, direction: Array) -> Array:
         return np.asarray(self.turn @ direction / np.linalg.norm(self.turn @ direction), np.float32)
@@ -73,6 +112,7 @@ class HandRenderer:
         light: Of the clip.
         frame_size: (width, height) in pixels.
         device: Where torch computes.
+        camera: None for parallel rays.
     """
 
     def __init__(
@@ -83,7 +123,9 @@ class HandRenderer:
         light: Light,
         frame_size: tuple[int, int],
         device: str,
+        camera: Perspective | None = None,
     ) -> None:
+        self._camera = camera
         self._shape, self._look, self._light = shape, look, light
         self._frame_size, self._device = frame_size, device
         self.handedness = handedness
@@ -94,8 +136,8 @@ class HandRenderer:
     def render(self, state: HandState) -> RenderedHand:
         """The hand in `state`."""
         turn = np.asarray(state.px_per_cm * (_UP_IS_MINUS_Y @ self._mirror @ state.rotation), np.float32)
-        shift = np.asarray(np.append(state.palm_xy_px, 0) - turn @ _PALM_CM, np.float32)
-        placement = _Placement(pose_hand(self._shape, state.pose), turn, shift, state.px_per_cm)
+        shift = np.asarray(np.append(state.palm_xy_px, 0) - turn @ PALM_CM, np.float32)
+        placement = _Placement(pose_hand(self._shape, state.pose), turn, shift, state.px_per_cm, self._camera)
         landmarks = placement.points(placement.posed.carry(self._shape.joints, self._shape.joint_segments[0]))
         capsules, to_rest, segments = self._place(placement)
         layer, depth, segment = self._see(placement, capsules, to_rest, segments)
@@ -104,6 +146,7 @@ class HandRenderer:
         return RenderedHand(
             layer,
             landmarks,
+            depth,
             self._unhidden(landmarks, layer.origin_xy_px, depth, segment, state.px_per_cm),
             (float(low[0]), float(low[1]), float(high[0]), float(high[1])),
         )
@@ -114,15 +157,26 @@ class HandRenderer:
         body = shape.end_segments[0]
         loose = np.zeros(0, np.intp) if sleeve is None else np.flatnonzero(body == FOREARM)
         standing_off = np.float32(0.0 if sleeve is None else sleeve.loose_cm)
-        ends, radii = [], []
+        ends, radii, scales = [], [], []
         for end in range(2):
-            points = placement.points(posed.carry(shape.ends[end], shape.end_segments[end]))
+            rest = posed.carry(shape.ends[end], shape.end_segments[end])
+            points, scale = placement.points(rest), placement.scale(rest)
             radius = shape.end_radii[end]
+            scales.append(np.concatenate([scale, scale[loose]]))
             ends.append(np.concatenate([points, points[loose]]))
-            radii.append(np.concatenate([radius, radius[loose] + standing_off]) * np.float32(placement.px_per_cm))
+            radii.append(
+                np.concatenate([radius, radius[loose] + standing_off]) * scales[end] * np.float32(placement.px_per_cm)
+            )
         segments = np.concatenate([body, body[loose]])
         back = np.linalg.inv(placement.turn @ posed.rotations[segments])
-        to_rest = np.concatenate([back, -(back @ placement.points(posed.shifts[segments])[:, :, None])], axis=2)
+        offset = placement.parallel(posed.shifts[segments])
+        if self._camera is not None:
+            # a capsule is seen enlarged about the picture's middle, by as much as its own middle is
+            enlarged = 0.5 * (scales[0] + scales[1])[:, None]
+            centre = np.array([*self._camera.centre_xy_px, 0.0], np.float32)
+            offset = centre + enlarged * (offset - centre)
+            back = back / enlarged[:, :, None]
+        to_rest = np.concatenate([back, -(back @ offset[:, :, None])], axis=2)
         capsules = Capsules(
             a=to_tensor(ends[0], self._device),
             b=to_tensor(ends[1], self._device),

@@ -141,7 +141,35 @@ def _albedo(
     colour[detailed], nail[detailed] = _detail(
         colour[detailed], rest[detailed], palmar[detailed, 0], rest_normal[detailed, 2], skin, look
     )
-    colour = colour * (1.0 + 0.05 * grain[:, None])
+    colour = colour * (1.0 + look.mottle * grain[:, None])
+    return _worn(colour, nail, rest, palmar, grain, look)
+
+
+def _worn(
+    colour: torch.Tensor,
+    nail: torch.Tensor,
+    rest: torch.Tensor,
+    palmar: torch.Tensor,
+    grain: torch.Tensor,
+    look: Look,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Put gloves, rings and straps over the skin; the (N, 3) albedo and (N,) share of what glints as nails do."""
+    import torch
+
+    device = str(rest.device)
+    if look.glove is not None:
+        back, palm = to_tensor(look.glove.colour, device), to_tensor(look.glove.palm, device)
+        gloved = rest[:, 1] > -look.glove.end_cm
+        cloth = (back + (palm - back) * palmar) * (1.0 + 0.08 * grain[:, None])
+        colour = torch.where(gloved[:, None], cloth, colour)
+        nail = torch.where(gloved, 0.0, nail)
+    for band in look.bands:
+        offset = rest - to_tensor(band.point, device)
+        along = offset @ to_tensor(band.axis, device)
+        beside = (offset * offset).sum(1) - along * along
+        inside = (along.abs() < band.half_cm) & (beside < band.reach_cm**2)
+        colour = torch.where(inside[:, None], to_tensor(band.colour, device), colour)
+        nail = torch.where(inside, 1.0 if band.shiny else 0.0, nail)
     return colour, nail
 
 
