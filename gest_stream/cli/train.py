@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from gest_stream.cli.choices import choice_names, choice_parser
+from gest_stream.cli.choices import choice_option
 from gest_stream.cli.exit_codes import EPILOG, ExitCode
+from gest_stream.cli.train_builtin import builtin
 from gest_stream.cli.train_sam2 import sam2
 from gest_stream.config import DinoBackbone, nearest_name
 from gest_stream.errors import ConfigError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 train_app = typer.Typer(no_args_is_help=True, help="Train networks on pictures of your own, and on rendered hands.")
 train_app.command("sam2", epilog=EPILOG)(sam2)
+train_app.command("builtin", epilog=EPILOG)(builtin)
 
 _DATA = "Data"
 _NETWORK = "Network"
@@ -112,12 +114,7 @@ def decoder(
     ] = 256,
     grey: Annotated[
         Grey | None,
-        typer.Option(
-            parser=choice_parser(Grey),
-            metavar=choice_names(Grey),
-            help="What 128 means in mask folders.",
-            rich_help_panel=_DATA,
-        ),
+        choice_option("--grey", Grey, "What 128 means in mask folders.", _DATA),
     ] = None,
     images: Annotated[
         Path | None, typer.Option(help="Folder of the pictures of COCO files.", rich_help_panel=_DATA)
@@ -137,12 +134,7 @@ def decoder(
     ] = None,
     backbone: Annotated[
         DinoBackbone | None,
-        typer.Option(
-            parser=choice_parser(DinoBackbone),
-            metavar=choice_names(DinoBackbone),
-            help="The encoder; vits14 where nothing else says.",
-            rich_help_panel=_NETWORK,
-        ),
+        choice_option("--backbone", DinoBackbone, "The encoder; vits14 where nothing else says.", _NETWORK),
     ] = None,
     backbone_weights: Annotated[
         Path | None, typer.Option(help="Official DINOv2 file of that backbone.", rich_help_panel=_NETWORK)
