@@ -27,9 +27,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.quality import seen
 from benchmarks.report import RESULTS, conditions, write_result
 from benchmarks.synthetic_recognition import pair
+from gest_stream.bench.quality import seen
 from gest_stream.clock import now_ns
 from gest_stream.config import HandsConfig
 from gest_stream.models.hands import MediaPipeHands

@@ -22,52 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report import RESULTS, conditions, write_result
+from gest_stream.bench.quality import boundary_f, id_switches, landmark_error, seen, track_of
 from gest_stream.build import HandTracker
 from gest_stream.config import LightConfig, PipelineConfig, SegmenterKind
 from gest_stream.metrics import StageTimer
 from gest_stream.models.light import LightSegmenter
 from gest_stream.synthetic import HandTruth, SyntheticFrame, preset
 from gest_stream.synthetic.workers import render_in_processes
-from gest_stream.types import FrameResult, HandMask, Observation, Track
-
-MIN_SHOWN = 0.1
-MIN_AREA_PX = 400
-BOUNDARY_TOLERANCE = 0.008
-
-
-def seen(hand: HandTruth) -> bool:
-    """Whether a mask can be asked of this hand."""
-    return hand.shown >= MIN_SHOWN and hand.hand_mask.area_px >= MIN_AREA_PX
-
-
-def boundary_f(mask: HandMask, truth: HandMask) -> float:
-    """Harmonic mean of the shares of either outline that lie within tolerance of the other, 0 to 1."""
-    kernel = np.ones((3, 3), np.uint8)
-    edges = [cv2.morphologyEx((m.full() >= 128).astype(np.uint8), cv2.MORPH_GRADIENT, kernel) for m in (mask, truth)]
-    radius = max(1, round(BOUNDARY_TOLERANCE * float(np.hypot(*mask.frame_size))))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    wide = [cv2.dilate(edge, disc) for edge in edges]
-    precision = int(np.count_nonzero(edges[0] & wide[1])) / max(int(np.count_nonzero(edges[0])), 1)
-    recall = int(np.count_nonzero(edges[1] & wide[0])) / max(int(np.count_nonzero(edges[1])), 1)
-    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-
-
-def track_of(hand: HandTruth, tracks: Sequence[Track]) -> Track | None:
-    """The track that lies on the hand: the best mask overlap, else landmarks within half a hand of the truth."""
-    masked = [(track.mask.iou(hand.hand_mask), track) for track in tracks if track.mask is not None]
-    overlap, best = max(masked, key=lambda pair: pair[0], default=(0.0, None))
-    if overlap > 0.1:
-        return best
-    near = [(landmark_error(hand, track), track) for track in tracks if track.landmarks is not None]
-    error, nearest = min(near, key=lambda pair: pair[0], default=(1.0, None))
-    return nearest if error < 0.5 else None
-
-
-def landmark_error(hand: HandTruth, track: Track) -> float:
-    """Mean distance of the 21 landmarks from the truth, in hand sizes (longer side of the true landmarks' box)."""
-    assert track.landmarks is not None
-    apart = np.linalg.norm(track.landmarks.points_xy_px - hand.landmarks.points_xy_px, axis=1)
-    return float(apart.mean() / hand.size_px)
+from gest_stream.types import FrameResult, HandMask, Observation
 
 
 def masks_figures(pairs: Sequence[tuple[HandMask | None, HandTruth]]) -> dict[str, Any]:
@@ -102,7 +64,7 @@ def tracked_figures(clip: Sequence[SyntheticFrame], results: Sequence[FrameResul
                 if track is not None and detected:
                     errors.append(landmark_error(hand, track))
                     sides.append(track.handedness == hand.handedness)
-    switches = {str(k): int(np.count_nonzero(np.diff(v))) for k, v in ids.items()}
+    switches = {str(hand): count for hand, count in id_switches(ids).items()}
     return {
         "masks": masks_figures(pairs),
         "landmarks": {

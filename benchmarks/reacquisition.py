@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report import RESULTS, conditions, write_result
+from gest_stream.bench.quality import FOUND_IOU, in_view, returns_of
 from gest_stream.build import HandTracker, make_detector
 from gest_stream.config import EffectConfig, PipelineConfig, RedetectorConfig, RedetectorKind, SegmenterKind
 from gest_stream.interfaces import HandDetector, Redetector
@@ -34,10 +35,6 @@ from gest_stream.synthetic import ClipConfig, Event, EventKind, SyntheticFrame
 from gest_stream.synthetic.workers import render_in_processes
 from gest_stream.testing import ScriptedRedetector, probability_of
 from gest_stream.types import Frame, FrameResult, HandLandmarks
-
-_FOUND_IOU = 0.5
-_IN_VIEW = 0.5
-_MIN_AREA_PX = 400
 
 
 def clip_config(seed: int) -> ClipConfig:
@@ -105,15 +102,9 @@ class BlindAfterLoss:
         self._inner.close()
 
 
-def in_view(rendered: SyntheticFrame) -> bool:
-    """Whether half of the hand can be seen."""
-    (hand,) = rendered.hands
-    return hand.shown >= _IN_VIEW and hand.hand_mask.area_px >= _MIN_AREA_PX
-
-
-def returns_of(clip: Sequence[SyntheticFrame]) -> list[int]:
-    """The frames on which the hand comes back into view."""
-    return [seq for seq in range(1, len(clip)) if in_view(clip[seq]) and not in_view(clip[seq - 1])]
+def returns_in(clip: Sequence[SyntheticFrame]) -> list[int]:
+    """The frames on which the only hand comes back into view."""
+    return returns_of([in_view(rendered.hands[0]) for rendered in clip])
 
 
 def track_clip(clip: Sequence[SyntheticFrame], case: Case, checkpoint: Path | None) -> tuple[list[FrameResult], int]:
@@ -154,13 +145,13 @@ def tally(clip: Sequence[SyntheticFrame], results: Sequence[FrameResult], into: 
         for rendered, result in zip(clip, results, strict=True)
     ]
     first = next((max(found, key=found.__getitem__) for found in overlaps if found), None)
-    starts = returns_of(clip)
+    starts = returns_in(clip)
     for start, end in zip(starts, [*starts[1:], len(clip)], strict=True):
-        found = [(seq, k) for seq in range(start, end) for k, iou in overlaps[seq].items() if iou >= _FOUND_IOU]
+        found = [(seq, k) for seq in range(start, end) for k, iou in overlaps[seq].items() if iou >= FOUND_IOU]
         into.delays.append(found[0][0] - start if found else None)
         into.ids_kept.append(bool(found) and found[0][1] == first)
     for rendered, masks in zip(clip, overlaps, strict=True):
-        if in_view(rendered):
+        if in_view(rendered.hands[0]):
             into.ious.append(max(masks.values(), default=0.0))
         elif rendered.hands[0].shown == 0.0:
             into.masks_on_nothing += len(masks)
@@ -169,7 +160,7 @@ def tally(clip: Sequence[SyntheticFrame], results: Sequence[FrameResult], into: 
 def contact_sheet(clip: Sequence[SyntheticFrame], results: Sequence[FrameResult], path: Path) -> None:
     """Frames around every return: the mask filled, the true outline in white."""
     renderer, rows = Renderer(EffectConfig()), []
-    for start in returns_of(clip):
+    for start in returns_in(clip):
         tiles = []
         for seq in (start - 2, start, start + 1, start + 2, start + 4, start + 12):
             picture: NDArray[np.uint8] = renderer.render(results[seq]).copy()

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from benchmarks.quality import boundary_f, landmark_error, seen, track_of
 from benchmarks.synthetic_recognition import pair
+from gest_stream.bench.quality import boundary_f, landmark_error, seen, track_of
 from gest_stream.synthetic import HandTruth, SyntheticFrame
 from gest_stream.types import FrameResult, HandLandmarks, HandMask, Track
 
