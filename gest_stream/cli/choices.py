@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import typer
 
@@ -30,6 +30,11 @@ def choice_parser(kind: type[ChoiceT]) -> Callable[[str], ChoiceT]:
 def choice_names(kind: type[StrEnum]) -> str:
     """The names of `kind` as help shows them: "[a|b|c]"."""
     return f"[{'|'.join(kind)}]"
+
+
+def choice_option(flag: str, kind: type[StrEnum], help: str, panel: str | None = None) -> Any:
+    """A `typer.Option` whose value is a member of `kind`."""
+    return typer.Option(flag, parser=choice_parser(kind), metavar=choice_names(kind), help=help, rich_help_panel=panel)
 
 
 def parse_size(value: str) -> tuple[int, int]:

@@ -55,6 +55,19 @@ def download_progress(console: Console) -> Iterator[Callable[[ModelFile], Downlo
         yield lambda file: _Bar(progress, file.name)
 
 
+def get_models_ready(config: PipelineConfig, console: Console) -> None:
+    """Fetch what `config` needs and the cache lacks, and say which segmenter and redetector it gets.
+
+    Raises:
+        WeightsError: A file can neither be found nor fetched.
+    """
+    from gest_stream import build
+
+    fetch_needed(config, console)
+    console.print(f"segmenter {build.choose_segmenter(config)[1]}", highlight=False)
+    console.print(f"redetector {build.choose_redetector(config)[1]}", highlight=False)
+
+
 def fetch_needed(config: PipelineConfig, console: Console) -> None:
     """Fetch what `config` needs and the cache lacks.
 

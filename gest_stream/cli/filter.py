@@ -12,25 +12,9 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from gest_stream.cli.choices import choice_names, choice_parser
-from gest_stream.cli.options import (
-    BackgroundOption,
-    CheckpointOption,
-    ConfigOption,
-    DeviceOption,
-    EffectOption,
-    ImageSizeOption,
-    MaxHandsOption,
-    MirroredOption,
-    QuietOption,
-    RedetectorCheckpointOption,
-    RedetectorOption,
-    SegmenterOption,
-    SetOption,
-    SizeOption,
-)
+from gest_stream.cli.choices import choice_option
+from gest_stream.cli.options import Given, QuietOption, tracking_options
 from gest_stream.cli.session import Verbosity, run_session
-from gest_stream.cli.settings import compose_config
 from gest_stream.config import BufferConfig, BufferPolicy, PipelineConfig
 from gest_stream.errors import ConfigError, SinkError
 from gest_stream.pipe.encoding import PipeFormat, PipeOptions
@@ -41,17 +25,15 @@ if TYPE_CHECKING:
 _OUT = "Outputs"
 
 
+@tracking_options
 def filter_(
-    effect: EffectOption = None,
-    background: BackgroundOption = None,
     format: Annotated[
         PipeFormat | None,
-        typer.Option(
+        choice_option(
             "--format",
-            parser=choice_parser(PipeFormat),
-            metavar=choice_names(PipeFormat),
-            help="Container of the output; the input's by default. y4m carries neither sound nor times.",
-            rich_help_panel=_OUT,
+            PipeFormat,
+            "Container of the output; the input's by default. y4m carries neither sound nor times.",
+            _OUT,
         ),
     ] = None,
     codec: Annotated[
@@ -69,17 +51,8 @@ def filter_(
     save_json: Annotated[
         Path | None, typer.Option(help="One JSON object a frame (.jsonl), beside the stream.", rich_help_panel=_OUT)
     ] = None,
-    segmenter: SegmenterOption = None,
-    size: SizeOption = None,
-    device: DeviceOption = None,
-    image_size: ImageSizeOption = None,
-    checkpoint: CheckpointOption = None,
-    redetector: RedetectorOption = None,
-    redetector_checkpoint: RedetectorCheckpointOption = None,
-    max_hands: MaxHandsOption = None,
-    mirrored: MirroredOption = None,
-    config: ConfigOption = None,
-    set_: SetOption = None,
+    *,
+    given: Given,
     quiet: QuietOption = False,
 ) -> None:
     """Read NUT, Matroska or y4m on stdin, draw the effect, write the same on stdout.
@@ -88,23 +61,7 @@ def filter_(
 
     ffmpeg -i in.mp4 -c:v rawvideo -c:a copy -f nut - | gest-stream filter --effect green | ffmpeg -i - out.mp4
     """
-    settings = compose_config(
-        config,
-        set_ or [],
-        {
-            "effect.kind": effect,
-            "effect.background": background,
-            "segmenter": segmenter,
-            "sam2.size": size,
-            "sam2.device": device,
-            "sam2.image_size": image_size,
-            "sam2.checkpoint": checkpoint,
-            "redetector.kind": redetector,
-            "redetector.checkpoint": redetector_checkpoint,
-            "hands.max_hands": max_hands,
-            "hands.mirrored": mirrored,
-        },
-    )
+    settings = given.settings()
     # every frame: one that is left out would leave a gap in a stream that others count on
     lossless = BufferConfig(BufferPolicy.LOSSLESS, settings.buffer.depth, settings.buffer.sink_depth)
     options = PipeOptions(format, codec, parse_codec_options(codec_option or []))

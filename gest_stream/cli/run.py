@@ -9,26 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gest_stream.cli.addresses import Tokens, split_outputs
-from gest_stream.cli.choices import choice_names, choice_parser, parse_size
-from gest_stream.cli.options import (
-    BackgroundOption,
-    CheckpointOption,
-    ConfigOption,
-    DeviceOption,
-    EffectOption,
-    ImageSizeOption,
-    JsonOption,
-    MaxHandsOption,
-    MirroredOption,
-    QuietOption,
-    RedetectorCheckpointOption,
-    RedetectorOption,
-    SegmenterOption,
-    SetOption,
-    SizeOption,
-)
+from gest_stream.cli.choices import choice_option, parse_size
+from gest_stream.cli.options import Given, JsonOption, QuietOption, tracking_options
 from gest_stream.cli.session import Verbosity, run_session
-from gest_stream.cli.settings import compose_config
 from gest_stream.cli.virtual_camera import (
     VirtualCameraDeviceOption,
     VirtualCameraOption,
@@ -46,6 +29,7 @@ _OUT = "Outputs"
 _INPUT = "Input"
 
 
+@tracking_options
 def run(
     source: Annotated[
         str,
@@ -86,31 +70,14 @@ def run(
     show: Annotated[bool, typer.Option("--show", help="Show the result in a window.", rich_help_panel=_OUT)] = False,
     virtual_camera: VirtualCameraOption = False,
     virtual_camera_device: VirtualCameraDeviceOption = None,
-    effect: EffectOption = None,
-    background: BackgroundOption = None,
-    segmenter: SegmenterOption = None,
-    size: SizeOption = None,
-    device: DeviceOption = None,
-    image_size: ImageSizeOption = None,
-    checkpoint: CheckpointOption = None,
-    redetector: RedetectorOption = None,
-    redetector_checkpoint: RedetectorCheckpointOption = None,
-    max_hands: MaxHandsOption = None,
-    mirrored: MirroredOption = None,
-    config: ConfigOption = None,
-    set_: SetOption = None,
+    *,
+    given: Given,
     realtime: Annotated[
         bool, typer.Option("--realtime", help="Play a file at its own speed, as a camera.", rich_help_panel=_INPUT)
     ] = False,
     buffer: Annotated[
         BufferPolicy | None,
-        typer.Option(
-            "--buffer",
-            parser=choice_parser(BufferPolicy),
-            metavar=choice_names(BufferPolicy),
-            help="live: the newest frame wins; lossless: the source waits.",
-            rich_help_panel=_INPUT,
-        ),
+        choice_option("--buffer", BufferPolicy, "live: the newest frame wins; lossless: the source waits.", _INPUT),
     ] = None,
     camera_size: Annotated[
         str | None,
@@ -125,24 +92,7 @@ def run(
 ) -> None:
     """Track the hands of SOURCE and write what was found."""
     picture_size = parse_size(camera_size) if camera_size is not None else None
-    settings = compose_config(
-        config,
-        set_ or [],
-        {
-            "effect.kind": effect,
-            "effect.background": background,
-            "segmenter": segmenter,
-            "sam2.size": size,
-            "sam2.device": device,
-            "sam2.image_size": image_size,
-            "sam2.checkpoint": checkpoint,
-            "redetector.kind": redetector,
-            "redetector.checkpoint": redetector_checkpoint,
-            "hands.max_hands": max_hands,
-            "hands.mirrored": mirrored,
-            "buffer.policy": buffer,
-        },
-    )
+    settings = given.settings({"buffer.policy": buffer})
     from gest_stream.sources.open import open_source, whep_url
 
     opened: list[Pipeline] = []

@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gest_stream.cli.choices import choice_names, choice_parser
-from gest_stream.cli.download import fetch_needed
-from gest_stream.cli.options import (
-    BackgroundOption,
-    CheckpointOption,
-    ConfigOption,
-    DeviceOption,
-    EffectOption,
-    ImageSizeOption,
-    MaxHandsOption,
-    MirroredOption,
-    QuietOption,
-    RedetectorCheckpointOption,
-    RedetectorOption,
-    SegmenterOption,
-    SetOption,
-    SizeOption,
-)
-from gest_stream.cli.settings import compose_config
+from gest_stream.cli.choices import choice_option
+from gest_stream.cli.download import get_models_ready
+from gest_stream.cli.options import Given, QuietOption, tracking_options
+from gest_stream.cli.session import call_on_interrupt
 from gest_stream.config import H264Encoder
 from gest_stream.errors import ConfigError
 
@@ -37,6 +20,7 @@ _ACCESS = "Access"
 _PICTURE = "Picture"
 
 
+@tracking_options
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to bind.", rich_help_panel=_NETWORK)] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.", rich_help_panel=_NETWORK)] = None,
@@ -67,35 +51,16 @@ def serve(
     max_sessions: Annotated[
         int | None, typer.Option(help="Pictures processed at once.", rich_help_panel=_ACCESS)
     ] = None,
-    effect: EffectOption = None,
-    background: BackgroundOption = None,
     h264: Annotated[
         H264Encoder | None,
-        typer.Option(
-            "--h264",
-            parser=choice_parser(H264Encoder),
-            metavar=choice_names(H264Encoder),
-            help="What encodes H.264.",
-            rich_help_panel=_PICTURE,
-        ),
+        choice_option("--h264", H264Encoder, "What encodes H.264.", _PICTURE),
     ] = None,
-    segmenter: SegmenterOption = None,
-    size: SizeOption = None,
-    device: DeviceOption = None,
-    image_size: ImageSizeOption = None,
-    checkpoint: CheckpointOption = None,
-    redetector: RedetectorOption = None,
-    redetector_checkpoint: RedetectorCheckpointOption = None,
-    max_hands: MaxHandsOption = None,
-    mirrored: MirroredOption = None,
-    config: ConfigOption = None,
-    set_: SetOption = None,
+    *,
+    given: Given,
     quiet: QuietOption = False,
 ) -> None:
     """Serve WebRTC: a page for browsers, WHIP for senders, WHEP for viewers."""
-    settings = compose_config(
-        config,
-        set_ or [],
+    settings = given.settings(
         {
             "server.host": host,
             "server.port": port,
@@ -108,28 +73,14 @@ def serve(
             "server.limits.max_sessions": max_sessions,
             "rtc.ice_servers": [parse_ice_server(text) for text in ice_server] if ice_server else None,
             "rtc.h264": h264,
-            "effect.kind": effect,
-            "effect.background": background,
-            "segmenter": segmenter,
-            "sam2.size": size,
-            "sam2.device": device,
-            "sam2.image_size": image_size,
-            "sam2.checkpoint": checkpoint,
-            "redetector.kind": redetector,
-            "redetector.checkpoint": redetector_checkpoint,
-            "hands.max_hands": max_hands,
-            "hands.mirrored": mirrored,
         },
     )
     from rich.console import Console
 
-    from gest_stream import build
     from gest_stream.build.server import serve as serve_webrtc
 
     console = Console(stderr=True, quiet=quiet)
-    fetch_needed(settings, console)
-    console.print(f"segmenter {build.choose_segmenter(settings)[1]}", highlight=False)
-    console.print(f"redetector {build.choose_redetector(settings)[1]}", highlight=False)
+    get_models_ready(settings, console)
 
     def ready(url: str) -> None:
         base = url.rstrip("/")
@@ -138,10 +89,8 @@ def serve(
         console.print("Ctrl-C ends it", highlight=False)
 
     async def go() -> None:
-        stop, loop = asyncio.Event(), asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C stays a KeyboardInterrupt
-                loop.add_signal_handler(number, stop.set)
+        stop = asyncio.Event()
+        call_on_interrupt(stop.set)
         await serve_webrtc(settings, ready=ready, stop=stop)
 
     asyncio.run(go())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
-from gest_stream.cli.download import fetch_needed
+from gest_stream.cli.download import get_models_ready
 from gest_stream.cli.exit_codes import ExitCode
 from gest_stream.cli.progress import shown_progress, summary_line, summary_record
 
@@ -35,6 +35,14 @@ class Verbosity:
 
     quiet: bool = False
     json: bool = False
+
+
+def call_on_interrupt(act: Callable[[], None]) -> None:
+    """Have SIGINT and SIGTERM call `act` on the running event loop; on Windows Ctrl-C stays a KeyboardInterrupt."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, act)
 
 
 def run_session(
@@ -65,9 +73,7 @@ def run_session(
     from gest_stream import build
 
     console = Console(stderr=True, quiet=verbosity.quiet or verbosity.json)
-    fetch_needed(config, console)
-    console.print(f"segmenter {build.choose_segmenter(config)[1]}", highlight=False)
-    console.print(f"redetector {build.choose_redetector(config)[1]}", highlight=False)
+    get_models_ready(config, console)
     interrupted = False
 
     async def go() -> RunStats:
@@ -78,10 +84,7 @@ def run_session(
                 interrupted = True
                 pipeline.stop()
 
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGINT, signal.SIGTERM):
-                with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C stays a KeyboardInterrupt
-                    loop.add_signal_handler(number, interrupt)
+            call_on_interrupt(interrupt)
             if on_pipeline is not None:
                 on_pipeline(pipeline)
             async with shown_progress(pipeline, console):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from gest_stream.cli.choices import choice_names, choice_parser
+from gest_stream.cli.choices import choice_option
 from gest_stream.cli.exit_codes import ExitCode
 from gest_stream.config import Precision, Sam2Size, nearest_name
 from gest_stream.errors import ConfigError
@@ -67,12 +67,7 @@ def sam2(
     ] = 400,
     size: Annotated[
         Sam2Size,
-        typer.Option(
-            parser=choice_parser(Sam2Size),
-            metavar=choice_names(Sam2Size),
-            help="Which SAM 2.1 model.",
-            rich_help_panel=_MODEL,
-        ),
+        choice_option("--size", Sam2Size, "Which SAM 2.1 model.", _MODEL),
     ] = Sam2Size.TINY,
     image_size: Annotated[
         int, typer.Option(help="Side of its input in pixels; run it with the same.", rich_help_panel=_MODEL)
@@ -113,11 +108,7 @@ def sam2(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[
         Precision,
-        typer.Option(
-            parser=choice_parser(Precision),
-            metavar=choice_names(Precision),
-            help="What it computes in; auto is bfloat16 on CUDA, else float32.",
-        ),
+        choice_option("--precision", Precision, "What it computes in; auto is bfloat16 on CUDA, else float32."),
     ] = Precision.AUTO,
     workers: Annotated[int, typer.Option(help="Processes that render; 0: one a core.")] = 0,
     resume: Annotated[

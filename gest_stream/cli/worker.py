@@ -13,25 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gest_stream.cli.choices import choice_names, choice_parser
-from gest_stream.cli.download import fetch_needed
-from gest_stream.cli.options import (
-    BackgroundOption,
-    CheckpointOption,
-    ConfigOption,
-    DeviceOption,
-    EffectOption,
-    ImageSizeOption,
-    MaxHandsOption,
-    MirroredOption,
-    QuietOption,
-    RedetectorCheckpointOption,
-    RedetectorOption,
-    SegmenterOption,
-    SetOption,
-    SizeOption,
-)
-from gest_stream.cli.settings import compose_config
+from gest_stream.cli.choices import choice_option
+from gest_stream.cli.download import get_models_ready
+from gest_stream.cli.options import Given, QuietOption, tracking_options
 from gest_stream.errors import MissingDependencyError
 from gest_stream.worker.view import HandChoice
 
@@ -45,18 +29,11 @@ _PICTURE = "Picture, where a plugin does not say"
 _HOSTS = "Plugins"
 
 
+@tracking_options
 def worker(
-    effect: EffectOption = None,
-    background: BackgroundOption = None,
     hands: Annotated[
         HandChoice,
-        typer.Option(
-            "--hands",
-            parser=choice_parser(HandChoice),
-            metavar=choice_names(HandChoice),
-            help="Which hands are shown.",
-            rich_help_panel=_PICTURE,
-        ),
+        choice_option("--hands", HandChoice, "Which hands are shown.", _PICTURE),
     ] = HandChoice.BOTH,
     smoothing: Annotated[
         float, typer.Option(help="Part of a mask carried over from the frame before.", rich_help_panel=_PICTURE)
@@ -73,39 +50,14 @@ def worker(
         ),
     ] = None,
     max_hosts: Annotated[int, typer.Option(min=1, max=256, help="More are refused.", rich_help_panel=_HOSTS)] = 16,
-    segmenter: SegmenterOption = None,
-    size: SizeOption = None,
-    device: DeviceOption = None,
-    image_size: ImageSizeOption = None,
-    checkpoint: CheckpointOption = None,
-    redetector: RedetectorOption = None,
-    redetector_checkpoint: RedetectorCheckpointOption = None,
-    max_hands: MaxHandsOption = None,
-    mirrored: MirroredOption = None,
-    config: ConfigOption = None,
-    set_: SetOption = None,
+    *,
+    given: Given,
     quiet: QuietOption = False,
 ) -> None:
     """Work for plugins in OBS, FFmpeg, GStreamer and Kdenlive: models are loaded once, for any number of them."""
     if sys.platform != "linux":
         raise MissingDependencyError("gest-stream worker: plugins reach it by memfds, which only Linux has")
-    settings = compose_config(
-        config,
-        set_ or [],
-        {
-            "effect.kind": effect,
-            "effect.background": background,
-            "segmenter": segmenter,
-            "sam2.size": size,
-            "sam2.device": device,
-            "sam2.image_size": image_size,
-            "sam2.checkpoint": checkpoint,
-            "redetector.kind": redetector,
-            "redetector.checkpoint": redetector_checkpoint,
-            "hands.max_hands": max_hands,
-            "hands.mirrored": mirrored,
-        },
-    )
+    settings = given.settings()
     from rich.console import Console
 
     from gest_stream.exchange.address import default_socket_path
@@ -121,11 +73,7 @@ def worker(
         Worker(path.absolute(), trackers.make, defaults, max_hosts=max_hosts) as serving,
     ):
         if not echo:
-            from gest_stream import build
-
-            fetch_needed(settings, console)
-            console.print(f"segmenter {build.choose_segmenter(settings)[1]}", highlight=False)
-            console.print(f"redetector {build.choose_redetector(settings)[1]}", highlight=False)
+            get_models_ready(settings, console)
         serving.prepare()
         with _stopped_by_signals(serving):
             console.print(f"listening for plugins at {path.absolute()} (Ctrl-C ends)", highlight=False, soft_wrap=True)

@@ -19,7 +19,7 @@ from rich.progress import Progress, TaskID
 from typer.testing import CliRunner, Result
 
 from gest_stream.build import models
-from gest_stream.cli import session
+from gest_stream.cli import download
 from gest_stream.cli.download import download_progress
 from gest_stream.cli.exit_codes import ExitCode, exit_code_of
 from gest_stream.cli.main import app
@@ -65,7 +65,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         return ScriptedDetector(script)
 
     monkeypatch.setattr(models, "make_detector", detector)
-    monkeypatch.setattr(session, "fetch_needed", lambda config, console: None)
+    monkeypatch.setattr(download, "fetch_needed", lambda config, console: None)
 
     def invoke(*args: object) -> Result:
         return CliRunner().invoke(app, [str(arg) for arg in args])

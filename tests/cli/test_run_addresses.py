@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gest_stream import build
-from gest_stream.cli import session
+from gest_stream.cli import download
 from gest_stream.cli.exit_codes import ExitCode, exit_code_of
 from gest_stream.cli.main import app
 from gest_stream.errors import ConfigError, GestStreamError, SinkError, SourceLostError, SourceOpenError
@@ -36,7 +36,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """`run("clip.mp4", …)` with a scripted detector, no segmenter and no model file."""
     detector = ScriptedDetector(lambda seq: [make_landmarks((80, 60), 70)])
     monkeypatch.setattr(build, "make_detector", lambda config: detector)
-    monkeypatch.setattr(session, "fetch_needed", lambda config, console: None)
+    monkeypatch.setattr(download, "fetch_needed", lambda config, console: None)
 
     def invoke(*args: object, token: str | None = None) -> Result:
         told = ["run", *map(str, args), "--segmenter", "none"]

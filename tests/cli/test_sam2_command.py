@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from gest_stream.build import models
-from gest_stream.cli import session
+from gest_stream.cli import download
 from gest_stream.cli.main import app
 from gest_stream.config import Sam2Size
 from gest_stream.errors import WeightsError
@@ -45,7 +45,7 @@ def clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return [make_landmarks((160, 90), 80)]
 
     monkeypatch.setattr(models, "make_detector", lambda config: ScriptedDetector(script))
-    monkeypatch.setattr(session, "fetch_needed", lambda config, console: None)
+    monkeypatch.setattr(download, "fetch_needed", lambda config, console: None)
     path: Path = make_clip(tmp_path / "clip.mp4", Clip(size=SIZE, frames=FRAMES))
     return path
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 
 from gest_stream.build import models
-from gest_stream.cli import session
+from gest_stream.cli import download
 from gest_stream.cli.main import main
 from gest_stream.config import PipelineConfig
 from gest_stream.interfaces import HandDetector, Redetector, Segmenter
@@ -38,7 +38,7 @@ def redetector(config: PipelineConfig) -> Redetector | None:
 
 def run() -> None:
     models.make_detector, models.make_segmenter, models.make_redetector = detector, segmenter, redetector
-    vars(session)["fetch_needed"] = lambda config, console: None
+    vars(download)["fetch_needed"] = lambda config, console: None
     main()
 
 
