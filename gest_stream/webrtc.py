@@ -92,7 +92,8 @@ class HandTrack(MediaStreamTrack):
         if self._run is None:
             self._run = asyncio.create_task(self._process())
         try:
-            return await self._shown.recv()
+            picture: VideoFrame = await self._shown.recv()
+            return picture
         except MediaStreamError:
             self.stop()
             raise

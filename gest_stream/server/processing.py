@@ -12,7 +12,8 @@ from gest_stream.pipeline import Pipeline
 from gest_stream.rtc.clocks import ReceiverClock, SenderClock
 from gest_stream.rtc.decoding import DecodingCounts
 from gest_stream.rtc.media import MediaReceiver
-from gest_stream.server.audio import SoundFan, SoundTrack
+from gest_stream.rtc.outgoing import FedTrack
+from gest_stream.server.audio import SoundFan
 from gest_stream.server.command_channel import CommandChannel
 from gest_stream.server.commands import SENDABLE_EFFECTS, Command, reply
 from gest_stream.server.control import Control
@@ -59,7 +60,7 @@ class ProcessingSession(Session):
         """A new track that shows the processed picture."""
         return self._picture.track()
 
-    def sound_track(self) -> SoundTrack | None:
+    def sound_track(self) -> FedTrack | None:
         """A new track that plays the peer's sound; None where it sends none."""
         return self._sound.track() if self._sound is not None else None
 

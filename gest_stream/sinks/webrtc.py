@@ -9,13 +9,13 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
-from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from numpy.typing import NDArray
 
 from gest_stream.config import EffectConfig, EffectKind
 from gest_stream.errors import ConfigError
 from gest_stream.interfaces import SourceInfo
 from gest_stream.overlay import Renderer
+from gest_stream.rtc.outgoing import FedTrack
 from gest_stream.sinks.letterbox import pad_to_even
 from gest_stream.sinks.threaded import ThreadedSink
 from gest_stream.types import FrameResult
@@ -27,52 +27,15 @@ if TYPE_CHECKING:
     from gest_stream.audio import AudioFeed
 
 
-class PictureTrack(MediaStreamTrack):
+class PictureTrack(FedTrack):
     """An outgoing video track that gives the newest picture and drops what was not asked for in time.
 
     Args:
         on_stop: Called once, when the track ends.
     """
 
-    kind = "video"
-
     def __init__(self, on_stop: Callable[[PictureTrack], object] | None = None) -> None:
-        super().__init__()
-        self._on_stop = on_stop
-        self._arrived = asyncio.Event()
-        self._slot: VideoFrame | None = None
-        self.dropped = 0
-        """Pictures that nobody took."""
-
-    def show(self, picture: VideoFrame) -> None:
-        """Take a picture; call it on the event loop."""
-        self.dropped += self._slot is not None
-        self._slot = picture
-        self._arrived.set()
-
-    async def recv(self) -> VideoFrame:
-        """The newest picture that was not given yet.
-
-        Raises:
-            MediaStreamError: The track has ended.
-        """
-        while self._slot is None:
-            if self.readyState != "live":
-                raise MediaStreamError
-            self._arrived.clear()
-            await self._arrived.wait()
-        picture, self._slot = self._slot, None
-        return picture
-
-    def stop(self) -> None:
-        """End the track."""
-        super().stop()
-        self.dropped += self._slot is not None
-        self._slot = None
-        self._arrived.set()
-        on_stop, self._on_stop = self._on_stop, None
-        if on_stop is not None:
-            on_stop(self)
+        super().__init__("video", 1, on_stop)
 
 
 class PictureSink(ThreadedSink):
@@ -121,7 +84,7 @@ class PictureSink(ThreadedSink):
         if self._ended:
             track.stop()
         elif self._newest is not None:
-            track.show(self._newest)
+            track.feed(self._newest)
         return track
 
     @property
@@ -174,7 +137,7 @@ class PictureSink(ThreadedSink):
 
     def _show(self, picture: VideoFrame) -> None:
         for track in self._tracks:
-            track.show(picture)
+            track.feed(picture)
 
     def _close(self) -> None:
         """Nothing: the tracks end on the event loop."""
