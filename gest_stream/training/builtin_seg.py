@@ -1,0 +1,268 @@
+"""Trains hand-seg; `train_hand_seg` is `gest-stream train builtin --preset hand-seg`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gest_stream.config import Precision
+from gest_stream.errors import ConfigError, ModelError
+from gest_stream.models.hand_seg_net import ARCHITECTURE, CLASSES, INPUT_PX, HandSegNet
+from gest_stream.models.sam2_device import Compute
+from gest_stream.training.builtin_config import BuiltinTraining
+from gest_stream.training.builtin_seg_data import (
+    SegBatch,
+    SegPicture,
+    SegPictures,
+    batches,
+    load_held_out_pictures,
+    load_training_pictures,
+    network_input,
+)
+from gest_stream.training.builtin_state import (
+    BuiltinState,
+    read_builtin_state,
+    write_builtin_history,
+    write_builtin_state,
+)
+from gest_stream.training.builtin_store import save_builtin
+from gest_stream.training.files import state_path
+from gest_stream.training.labels import FOREARM, HAND, IGNORE
+from gest_stream.training.progress import OnProgress, Stage, TrainingProgress, TrainingResult
+from gest_stream.training.run import TrainingRun, stored_state
+from gest_stream.training.schedule import Schedule
+from gest_stream.training.state import check_same_settings
+from gest_stream.training.targets import decoder_loss
+
+DEFAULT_STEPS: Final = 8000
+DEFAULT_BATCH: Final = 16
+DEFAULT_RATE: Final = 2e-3
+
+_WARM_UP_STEPS: Final = 200
+_WEIGHT_DECAY: Final = 0.02
+_DICE: Final = 1.0
+_LONGEST_GRADIENT: Final = 1.0
+_AVERAGE_DECAY: Final = 0.998
+"""Of the moving average of the weights, which is what is measured and kept."""
+_MEASURE_BATCH: Final = 16
+
+
+def train_hand_seg(config: BuiltinTraining, tell: OnProgress, should_stop: Callable[[], bool]) -> TrainingResult:
+    """Train, measure and keep the best network.
+
+    Args:
+        config: Settings.
+        tell: Is told after every step.
+        should_stop: Is asked after every step; True writes the state and ends the training, which can go on later.
+
+    Raises:
+        ConfigError: The training that is to go on was begun with other settings.
+        InvalidInputError: There are no clips, or one is damaged.
+        DeviceError: The device is not there.
+        ModelError: The loss is no number any more.
+        SinkError: An output cannot be written.
+    """
+    stored = stored_state(config, read_builtin_state)
+    settings = _curve_settings(config)
+    if stored is not None:
+        check_same_settings(state_path(config.out), stored.settings, settings)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    compute = Compute.choose(config.device, Precision.AUTO)
+    threads = config.threads or torch.get_num_threads()
+
+    def tell_read(done: int, total: int) -> None:
+        tell(TrainingProgress(Stage.READING, done, total, "clips"))
+
+    learnt = load_training_pictures(config.data, threads, tell_read)
+    kept = load_held_out_pictures(config.data, config.val_limit, threads)
+    state = stored or BuiltinState(settings)
+    cuda = [compute.device] if compute.is_cuda else []
+    with torch.random.fork_rng(devices=cuda):
+        return _Training(config, learnt, kept, state, compute, tell).run(should_stop)
+
+
+def _curve_settings(config: BuiltinTraining) -> dict[str, object]:
+    """What the loss curve follows from besides the clips; clips that come later may be learnt from as well."""
+    return {
+        "architecture": ARCHITECTURE,
+        "steps": config.steps,
+        "minutes": config.minutes,
+        "batch": config.batch or DEFAULT_BATCH,
+        "rate": config.rate or DEFAULT_RATE,
+        "seed": config.seed,
+    }
+
+
+def _schedule_of(config: BuiltinTraining) -> Schedule:
+    steps: float = math.inf if config.steps is None else config.steps
+    if config.steps is None and config.minutes is None:
+        steps = DEFAULT_STEPS
+    warm_up = min(_WARM_UP_STEPS, int(steps / 10)) if math.isfinite(steps) else _WARM_UP_STEPS
+    return Schedule(steps, math.inf if config.minutes is None else 60.0 * config.minutes, warm_up)
+
+
+class _Training(TrainingRun[SegBatch]):
+    """A training of hand-seg.
+
+    Args:
+        config: Settings.
+        learnt: What is learnt from.
+        kept: What is measured with.
+        state: Where it stands; it is changed.
+        compute: Where it computes.
+        tell: Is told how far it is.
+    """
+
+    def __init__(
+        self,
+        config: BuiltinTraining,
+        learnt: SegPictures,
+        kept: SegPictures,
+        state: BuiltinState,
+        compute: Compute,
+        tell: OnProgress,
+    ) -> None:
+        super().__init__(config, state, _schedule_of(config), tell)
+        self._config, self._learnt, self._kept, self._state, self._compute = config, learnt, kept, state, compute
+        torch.manual_seed(config.seed)
+        self._net = HandSegNet().to(compute.device).to(memory_format=torch.channels_last)
+        self._average = HandSegNet().to(compute.device).to(memory_format=torch.channels_last)
+        self._average.load_state_dict(self._net.state_dict())
+        self._rate = config.rate or DEFAULT_RATE
+        self._optimizer = _make_optimizer(self._net, self._rate)
+        if state.values:
+            self._take(state)
+
+    def _batches(self, first: int) -> Generator[SegBatch, None, None]:
+        config = self._config
+        threads = max(1, config.threads or torch.get_num_threads() // 2)
+        return batches(self._learnt, config.seed, config.batch or DEFAULT_BATCH, first, threads)
+
+    def _learn(self, batch: SegBatch, rate_share: float) -> float:
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate * rate_share
+        self._net.train()
+        device, dtype = self._compute.device, self._compute.dtype
+        with torch.autocast(device.type, dtype, enabled=dtype is torch.bfloat16):
+            logits = self._net(batch.images.to(device))
+        loss = decoder_loss(logits, batch.shares.to(device).float() / 255.0, _DICE)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self._net.parameters(), _LONGEST_GRADIENT)
+        self._optimizer.step()
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise ModelError(
+                f"step {self._state.step}: the loss is {value}; start again and learn slower: "
+                f"--overwrite --rate {self._rate / 4:g}"
+            )
+        self._follow(self._state.step)
+        return value
+
+    @torch.no_grad()
+    def _follow(self, step: int) -> None:
+        """Move the average towards the network: fast at first, for it starts from random weights."""
+        decay = min(_AVERAGE_DECAY, (1 + step) / (10 + step))
+        for slow, fast in zip(self._average.state_dict().values(), self._net.state_dict().values(), strict=True):
+            if slow.is_floating_point():
+                slow.lerp_(fast, 1.0 - decay)
+            else:
+                slow.copy_(fast)
+
+    def _look(self) -> tuple[dict[str, float], float]:
+        iou = measure_pictures(self._average, self._kept, self._compute)
+        hands = [value for name, value in iou.items() if name.endswith(" hand")]
+        return iou, sum(hands) / len(hands) if hands else 0.0
+
+    def _keep_best(self) -> None:
+        config, state = self._config, self._state
+        noted = {
+            "architecture": ARCHITECTURE,
+            "preset": config.preset,
+            "classes": list(CLASSES),
+            "input_px": INPUT_PX,
+            "steps": state.step,
+            "seed": config.seed,
+            "batch": config.batch or DEFAULT_BATCH,
+            "pictures": self._learnt.counts,
+        }
+        save_builtin(config.out, self._average.state_dict(), noted)
+
+    def _write(self) -> None:
+        state = self._state
+        state.values = {
+            "net": self._net.state_dict(),
+            "average": self._average.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+        }
+        write_builtin_state(state_path(self._config.out), state)
+        write_builtin_history(self._config, state)
+
+    def _take(self, state: BuiltinState) -> None:
+        path = state_path(self._config.out)
+        try:
+            self._net.load_state_dict(state.values["net"])
+            self._average.load_state_dict(state.values["average"])
+            self._optimizer.load_state_dict(state.values["optimizer"])
+        except (KeyError, ValueError, RuntimeError) as exc:
+            raise ConfigError(f"{path}: cannot be gone on with ({exc}); start anew with --overwrite") from exc
+
+
+def _make_optimizer(net: HandSegNet, rate: float) -> torch.optim.AdamW:
+    """AdamW; norms and biases without decay."""
+    groups = [
+        {
+            "params": [value for value in net.parameters() if (value.ndim > 1) is decays],
+            "weight_decay": _WEIGHT_DECAY * decays,
+        }
+        for decays in (True, False)
+    ]
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99))
+
+
+@torch.inference_mode()
+def measure_pictures(net: HandSegNet, pictures: SegPictures, compute: Compute) -> dict[str, float]:
+    """Intersection over union by kind of picture and class, over all pixels that are known, at the network's size.
+
+    Returns:
+        By "rendered hand", "rendered forearm", "real hand", …; a class that no picture of a kind has is absent.
+    """
+    net.eval()
+    found: dict[str, float] = {}
+    for kind, own in pictures.by_kind.items():
+        counts = {name: [0, 0, 0] for name in CLASSES[1:]}
+        for chunk in _of_one_shape(own):
+            images = torch.stack([torch.from_numpy(network_input(one)[0]) for one in chunk]).to(compute.device)
+            answers = F.interpolate(net(images).float(), size=images.shape[1:3], mode="bilinear").argmax(dim=1).cpu()
+            for answer, one in zip(answers, chunk, strict=True):
+                labels = torch.from_numpy(one.picture.labels)
+                said = answer[: labels.shape[0], : labels.shape[1]]
+                for name, label in (("hand", HAND), ("forearm", FOREARM)):
+                    if name == "hand" or one.arms_labelled:
+                        _count(counts[name], (said == CLASSES.index(name)) & (labels != IGNORE), labels == label)
+        found |= {f"{kind} {name}": both / either for name, (both, either, truth) in counts.items() if truth}
+    return found
+
+
+def _count(counts: list[int], said: torch.Tensor, truth: torch.Tensor) -> None:
+    """Add intersection, union and truth."""
+    for place, plane in enumerate((said & truth, said | truth, truth)):
+        counts[place] += int(plane.sum())
+
+
+def _of_one_shape(pictures: Sequence[SegPicture]) -> list[list[SegPicture]]:
+    """Chunks of pictures that can be stacked."""
+    by_size: dict[tuple[int, int], list[SegPicture]] = {}
+    for one in pictures:
+        by_size.setdefault(one.picture.size, []).append(one)
+    return [
+        same[start : start + _MEASURE_BATCH]
+        for same in by_size.values()
+        for start in range(0, len(same), _MEASURE_BATCH)
+    ]
