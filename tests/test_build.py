@@ -24,6 +24,7 @@ from gest_stream.config import (
     SegmenterKind,
 )
 from gest_stream.models.dino_decoder import HandNet, NetSpec, save_net
+from gest_stream.models.hand_seg_net import ARCHITECTURE, HandSegNet
 from gest_stream.models.light import LightSegmenter
 from gest_stream.models.registry import GEST_DETECTRON, sam2_weights_name
 from gest_stream.testing import (
@@ -36,6 +37,7 @@ from gest_stream.testing import (
     make_landmarks,
     probability_of,
 )
+from gest_stream.training.builtin_store import save_builtin
 from gest_stream.types import HandLandmarks, ReinitialisedBy
 
 SIZE = (160, 120)
@@ -154,11 +156,14 @@ def test_none_and_landmarks_only_take_no_redetector() -> None:
     assert choose_redetector(alone) == (RedetectorKind.NONE, "none: there is no segmenter that it would prompt")
 
 
-def test_the_built_in_redetector_asks_for_weights_as_this_version_ships_none() -> None:
-    with pytest.raises(
-        gs.ConfigError, match="ships no weights.*train decoder --backbone nano.*--redetector-checkpoint"
-    ):
-        make_redetector(redetector_config(kind=RedetectorKind.BUILTIN))
+@pytest.mark.parametrize("kind", [RedetectorKind.AUTO, RedetectorKind.BUILTIN])
+def test_weights_of_hand_seg_of_ones_own_are_taken(kind: RedetectorKind, tmp_path: Path) -> None:
+    save_builtin(tmp_path / "own.safetensors", HandSegNet().state_dict(), {"architecture": ARCHITECTURE})
+    config = redetector_config(kind=kind, checkpoint=tmp_path / "own.safetensors", device="cpu")
+    assert choose_redetector(config)[0] is RedetectorKind.BUILTIN
+    redetector = make_redetector(config)
+    assert redetector is not None and redetector.kind is ReinitialisedBy.BUILTIN
+    assert redetector.segment(grey_ramp(1, SIZE)[0]).frame_size == SIZE
 
 
 def test_a_tracker_takes_a_redetector_of_the_callers_and_closes_it() -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gest_stream.config import PipelineConfig, RedetectorKind, SegmenterKind
-from gest_stream.errors import ConfigError
 from gest_stream.interfaces import HandDetector, Redetector, Segmenter
 from gest_stream.tracking.redetection import Redetection
 
@@ -113,7 +112,8 @@ def choose_redetector(config: PipelineConfig) -> tuple[RedetectorKind, str]:
     if wanted.kind is not RedetectorKind.AUTO:
         return wanted.kind, f"{wanted.kind}: asked for"
     if wanted.checkpoint is not None:
-        return RedetectorKind.DINO, f"dino: its checkpoint {wanted.checkpoint} was given"
+        kind = RedetectorKind.BUILTIN if wanted.checkpoint.suffix == ".safetensors" else RedetectorKind.DINO
+        return kind, f"{kind}: its checkpoint {wanted.checkpoint} was given"
     from gest_stream.models.registry import GEST_DETECTRON, find_model_file
     from gest_stream.models.store import ModelStore
 
@@ -134,7 +134,6 @@ def make_redetector(config: PipelineConfig) -> Redetector | None:
 
     Raises:
         WeightsError: Its weights can neither be found nor fetched, or belong to another model.
-        ConfigError: It is `builtin`, and no checkpoint is given.
         DeviceError: Its device is not there.
     """
     kind, reason = choose_redetector(config)
@@ -142,11 +141,10 @@ def make_redetector(config: PipelineConfig) -> Redetector | None:
     if kind is RedetectorKind.NONE:
         return None
     checkpoint = config.redetector.checkpoint
-    if checkpoint is None and kind is RedetectorKind.BUILTIN:
-        raise ConfigError(
-            "redetector builtin: this version ships no weights for it; train some with 'gest-stream train decoder "
-            "--backbone nano' and give them with --redetector-checkpoint"
-        )
+    if kind is RedetectorKind.BUILTIN and (checkpoint is None or checkpoint.suffix == ".safetensors"):
+        from gest_stream.models.hand_seg import load_hand_seg
+
+        return load_hand_seg(config.redetector, checkpoint)
     from gest_stream.models.redetector import load_redetector
     from gest_stream.models.registry import GEST_DETECTRON
     from gest_stream.models.store import ModelStore

@@ -41,8 +41,8 @@ class RedetectorConfig:
 
     Args:
         kind: Which redetector.
-        checkpoint: Weights of your own: what `gest-stream train decoder` wrote, or a file laid out as
-            gest_detectron's.
+        checkpoint: Weights of your own: what `gest-stream train decoder` wrote, a file laid out as gest_detectron's,
+            or the .safetensors of `gest-stream train builtin --preset hand-seg`.
         backbone: Refuse a checkpoint of another backbone; None takes what the checkpoint says.
         input_size: Longer side in pixels of what the network sees; 0 takes what the checkpoint was trained with.
         device: Where it runs: auto, cpu, cuda, cuda:N or mps.

@@ -17,6 +17,7 @@ from gest_stream.models.dino import PATCH_PX, SHAPES, describe_official
 from gest_stream.models.dino_decoder import CELLS_PER_PATCH, FORMAT, HandNet, fit_to_input, net_in, normalise
 from gest_stream.models.gest_detectron import INPUT_PX, GestDetectronNet, gest_detectron_in
 from gest_stream.models.sam2_device import Compute
+from gest_stream.models.torch_threads import torch_threads
 from gest_stream.types import Frame, HandProbability, ReinitialisedBy
 
 _CELL_PX = PATCH_PX / CELLS_PER_PATCH
@@ -61,7 +62,7 @@ class DinoRedetector:
         pixels = torch.from_numpy(np.require(frame.image, requirements=("C", "W")))
         with (
             self._out_of_memory_is_an_error(f"looking at a frame of {frame.width}x{frame.height}"),
-            _threads(self._config.threads),
+            torch_threads(self._config.threads),
             self._compute.active(),
         ):
             pixels = pixels.to(self._compute.device).permute(2, 0, 1)[None]
@@ -196,26 +197,8 @@ def _resized(pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 def _choose_compute(config: RedetectorConfig) -> Compute:
     try:
-        with _threads(config.threads):  # what is faster here depends on them
+        with torch_threads(config.threads):  # what is faster here depends on them
             return Compute.choose(config.device, config.precision)
     except DeviceError as exc:  # its remedies are the segmenter's settings
         reason = str(exc).partition(";")[0]
         raise DeviceError(f"redetector: {reason}; use --set redetector.device=cpu") from exc
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Let torch use that many CPU threads meanwhile; 0 leaves it as it is.
-
-    With OpenMP the setting is the calling thread's own, but what it was last set to is what threads start with that
-    use torch for the first time: so it is put back after each frame.
-    """
-    before = torch.get_num_threads()
-    if count in (0, before):
-        yield
-        return
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
