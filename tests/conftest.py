@@ -13,6 +13,15 @@ from gest_stream.models.registry import HAND_LANDMARKER
 from gest_stream.models.store import ModelStore
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests marked `gpu` need a CUDA device."""
+    if item.get_closest_marker("gpu") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def one_torch_thread() -> Iterator[None]:
     """Models this small gain nothing from more threads, and wait long for them where others use the cores too."""

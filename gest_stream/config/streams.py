@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gest_stream.config.check import STRICT, require, take_members
+from gest_stream.config.device import device_is_known
 
 
 class BufferPolicy(StrEnum):
@@ -65,6 +66,8 @@ class EffectConfig:
         background: Picture file for `replace`.
         landmarks: Draw the landmarks over the effect too.
         labels: Write id and handedness beside each hand (overlay and contour).
+        device: Where hands and background are put together: "cpu", or "cuda", "cuda:N", "mps" or "auto" for a torch
+            device, from which only the finished picture comes back. `contour` and `transparent` stay on the CPU.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -75,9 +78,11 @@ class EffectConfig:
     background: Path | None = None
     landmarks: bool = False
     labels: bool = True
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         take_members(self, kind=EffectKind)
+        require(device_is_known(self.device), "effect.device", "auto, cpu, cuda, cuda:N or mps", self.device)
         require(0.0 <= self.opacity <= 1.0, "effect.opacity", "0 to 1", self.opacity)
         require(0 <= self.feather_px <= 64, "effect.feather_px", "0 to 64", self.feather_px)
         require(0.0 < self.blur_px <= 200.0, "effect.blur_px", "above 0, up to 200", self.blur_px)

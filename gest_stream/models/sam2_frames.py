@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from gest_stream.device import Upload
 from gest_stream.errors import InvalidInputError
 from gest_stream.models.sam2_device import Compute
 
@@ -39,8 +40,7 @@ def check_image(image: object) -> NDArray[np.uint8]:
 class FrameUpload:
     """Brings frames to the device and into the shape that the encoder takes.
 
-    On CUDA a frame goes through pinned memory on a stream of its own, so that the copy does not wait for the step of
-    the frame before.
+    On CUDA the copy does not wait for the step of the frame before.
 
     Args:
         compute: Where to.
@@ -48,17 +48,14 @@ class FrameUpload:
     """
 
     def __init__(self, compute: Compute, image_size: int) -> None:
-        self._compute = compute
         self._side = image_size
-        self._pinned: torch.Tensor | None = None
-        self._copied: torch.cuda.Event | None = None
-        self._stream = torch.cuda.Stream(compute.device) if compute.is_cuda else None  # type: ignore[no-untyped-call]
+        self._upload = Upload(compute.device)
         self._mean = torch.tensor(_MEAN, device=compute.device)[:, None, None]
         self._std = torch.tensor(_STD, device=compute.device)[:, None, None]
 
     def __call__(self, image: NDArray[np.uint8]) -> torch.Tensor:
         """(1, 3, S, S) float32, normalised, of an (H, W, 3) uint8 RGB image; the aspect is not kept, as upstream."""
-        pixels = self._on_device(np.require(image, requirements=("C", "W"))).permute(2, 0, 1)[None]
+        pixels = self._upload(image).permute(2, 0, 1)[None]
         size = (self._side, self._side)
         if pixels.shape[-2:] != size:
             if pixels.device.type == "cpu":  # torch has Pillow's own integer filter for uint8, there alone
@@ -67,20 +64,3 @@ class FrameUpload:
                 resized = F.interpolate(pixels.float(), size=size, mode="bicubic", antialias=True)
                 pixels = resized.round().clamp(0, 255)
         return (pixels / 255.0 - self._mean) / self._std
-
-    def _on_device(self, image: NDArray[np.uint8]) -> torch.Tensor:
-        if self._stream is None:
-            return torch.from_numpy(image).to(self._compute.device)
-        if self._pinned is None or self._pinned.shape != image.shape:
-            self._pinned = torch.empty(image.shape, dtype=torch.uint8, pin_memory=True)
-        if self._copied is not None:
-            self._copied.synchronize()  # the last frame must have left before its place is used again
-        self._pinned.numpy()[...] = image
-        current = torch.cuda.current_stream(self._compute.device)
-        with torch.cuda.stream(self._stream):
-            pixels = self._pinned.to(self._compute.device, non_blocking=True)
-            self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            self._copied.record()
-        current.wait_event(self._copied)
-        pixels.record_stream(current)
-        return pixels

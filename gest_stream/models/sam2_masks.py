@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
+from gest_stream.device import fetched
 from gest_stream.models.sam2_engine import Sam2Masks
-from gest_stream.models.sam2_model import without_overlap
+from gest_stream.models.sam2_model import SUPPRESSED_LOGIT, without_overlap
 from gest_stream.types import HandMask, MaskSource
 
 _OUTSIDE = 127
+_FAINT_LOGIT = -6.3
+"""Below it alpha is 0: its probability is under half of 1/255."""
 
 
 def frame_logits(masks: Sam2Masks) -> torch.Tensor:
@@ -33,41 +40,116 @@ def to_hand_masks(masks: Sam2Masks, non_overlap: bool) -> dict[int, HandMask]:
     if masks.decoded is None:
         return {}
     with torch.inference_mode():
+        if masks.decoded.logits.device.type == "cpu":
+            return _in_boxes(masks, non_overlap)
         logits = frame_logits(masks)
         if non_overlap:
             logits = without_overlap(logits)
-        alpha = (logits[:, 0].sigmoid() * 255.0).round_()
-        alpha = torch.where(logits[:, 0] > 0, alpha, alpha.clamp(max=_OUTSIDE)).to(torch.uint8)
+        alpha = _alpha(logits[:, 0])
         shown = alpha > 0
         scores = torch.cat([masks.decoded.score, masks.decoded.iou[:, None]], dim=1)
-        on_host = _fetched(alpha, shown.any(dim=2), shown.any(dim=1), scores)
+        on_host = fetched(alpha, shown.any(dim=2), shown.any(dim=1), scores)
     alphas, rows, columns, numbers = (tensor.numpy() for tensor in on_host)
     found = {}
     for index, object_id in enumerate(masks.object_ids):
         score, iou = (float(value) for value in numbers[index])
         if score > 0:
-            confidence = float(np.clip(iou, 0.0, 1.0)) / (1.0 + float(np.exp(-score)))
-            found[object_id] = _cropped(alphas[index], rows[index], columns[index], confidence, masks.frame_size)
+            crop, origin = _trimmed(alphas[index], rows[index], columns[index])
+            found[object_id] = HandMask(crop, origin, masks.frame_size, _confidence(score, iou), MaskSource.SAM2)
     return found
 
 
-def _fetched(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Tensors in memory, with one wait for all."""
-    if tensors[0].device.type != "cuda":
-        return tuple(tensor.cpu() for tensor in tensors)
-    hosts = tuple(torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in tensors)
-    for host, tensor in zip(hosts, tensors, strict=True):
-        host.copy_(tensor, non_blocking=True)
-    torch.cuda.current_stream(tensors[0].device).synchronize()
-    return hosts
+def _in_boxes(masks: Sam2Masks, non_overlap: bool) -> dict[int, HandMask]:
+    """The same on the CPU, where nothing is computed outside the box that an object can show in."""
+    assert masks.decoded is not None
+    decoded, size = masks.decoded, masks.frame_size
+    enlarged = frame_logits(masks)[:, 0]
+    boxes = [_reach(logits, size) for logits in decoded.logits[:, 0]]
+    found = {}
+    for index, object_id in enumerate(masks.object_ids):
+        score, iou = float(decoded.score[index]), float(decoded.iou[index])
+        if score > 0:
+            alpha = _alpha(_own(enlarged, boxes, index) if non_overlap else enlarged[index][boxes[index].slices])
+            shown = alpha > 0
+            crop, (left, top) = _trimmed(alpha.numpy(), shown.any(dim=1).numpy(), shown.any(dim=0).numpy())
+            origin = (left + boxes[index].left, top + boxes[index].top) if crop.size else (0, 0)
+            found[object_id] = HandMask(crop, origin, size, _confidence(score, iou), MaskSource.SAM2)
+    return found
 
 
-def _cropped(
-    alpha: np.ndarray, rows: np.ndarray, columns: np.ndarray, score: float, frame_size: tuple[int, int]
-) -> HandMask:
+@dataclass(frozen=True, slots=True)
+class _Box:
+    """Pixels of the frame, right and bottom exclusive."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def within(self, other: _Box) -> tuple[slice, slice]:
+        """Its slices in a crop of `other`, which holds it."""
+        rows = slice(self.top - other.top, self.bottom - other.top)
+        return rows, slice(self.left - other.left, self.right - other.left)
+
+    def shared(self, other: _Box) -> _Box | None:
+        both = _Box(
+            max(self.left, other.left),
+            max(self.top, other.top),
+            min(self.right, other.right),
+            min(self.bottom, other.bottom),
+        )
+        return both if both.left < both.right and both.top < both.bottom else None
+
+
+def _reach(logits: torch.Tensor, frame_size: tuple[int, int]) -> _Box:
+    """Where the alpha of (S/4, S/4) logits may be above 0: interpolation reaches one cell beyond those that are."""
+    inside = logits > _FAINT_LOGIT
+    ends = []
+    for cells, length in zip((inside.any(dim=0), inside.any(dim=1)), frame_size, strict=True):
+        where = torch.nonzero(cells)[:, 0]
+        if not len(where):
+            return _Box(0, 0, 0, 0)
+        scale = length / len(cells)
+        first, last = float(where[0]), float(where[-1])
+        ends.append((max(0, int((first - 0.5) * scale) - 1), min(length, int((last + 1.5) * scale) + 2)))
+    (left, right), (top, bottom) = ends
+    return _Box(left, top, right, bottom)
+
+
+def _own(enlarged: torch.Tensor, boxes: Sequence[_Box], index: int) -> torch.Tensor:
+    """One object's logits in its box, pressed down where another's are higher; of equal ones the first keeps it."""
+    box = boxes[index]
+    logits = enlarged[index][box.slices].clone()
+    for rival, other in enumerate(boxes):
+        both = box.shared(other) if rival != index else None
+        if both is not None:
+            place, theirs = both.within(box), enlarged[rival][both.slices]
+            mine = logits[place]
+            lost = theirs >= mine if rival < index else theirs > mine
+            logits[place] = torch.where(lost, mine.clamp(max=SUPPRESSED_LOGIT), mine)
+    return logits
+
+
+def _alpha(logits: torch.Tensor) -> torch.Tensor:
+    """uint8 probabilities; 128 and more exactly where the logit is above 0."""
+    alpha = (logits.sigmoid() * 255.0).round_()
+    return torch.where(logits > 0, alpha, alpha.clamp(max=_OUTSIDE)).to(torch.uint8)
+
+
+def _confidence(score: float, iou: float) -> float:
+    return float(np.clip(iou, 0.0, 1.0)) / (1.0 + float(np.exp(-score)))
+
+
+def _trimmed(
+    alpha: NDArray[np.uint8], rows: NDArray[np.bool_], columns: NDArray[np.bool_]
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """The part of (H, W) alpha between the first and last rows and columns that show something, and its (x, y)."""
     down, across = np.flatnonzero(rows), np.flatnonzero(columns)
     if down.size == 0:
-        return HandMask(np.zeros((0, 0), np.uint8), (0, 0), frame_size, score, MaskSource.SAM2)
+        return np.zeros((0, 0), np.uint8), (0, 0)
     top, bottom, left, right = int(down[0]), int(down[-1]) + 1, int(across[0]), int(across[-1]) + 1
-    crop = alpha[top:bottom, left:right].copy()  # not a view, which would keep the masks of the whole frame
-    return HandMask(crop, (left, top), frame_size, score, MaskSource.SAM2)
+    return alpha[top:bottom, left:right].copy(), (left, top)  # a view would keep the masks of the whole frame

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,14 @@ from gest_stream.overlay.palette import Colour
 
 _SIGMA_LINES = 720.0
 _SIGMA_AT_WORK_PX = 3.0  # a wider blur is worked out on a smaller picture
+
+
+class Background(Protocol):
+    """What shows behind the hands."""
+
+    def picture(self, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB for frames of (width, height); not to be written to."""
+        ...
 
 
 class ColourBackground:
@@ -74,6 +83,14 @@ class PictureBackground:
         return np.ascontiguousarray(scaled[top : top + size[1], left : left + size[0]], np.uint8)
 
 
+def blur_scale(size: tuple[int, int], sigma_at_720: float) -> tuple[float, tuple[int, int]]:
+    """(sigma in pixels of the smaller picture, its (width, height)) on which a wide blur is worked out."""
+    width, height = size
+    sigma = sigma_at_720 * min(width, height) / _SIGMA_LINES
+    shrink = max(1, round(sigma / _SIGMA_AT_WORK_PX))
+    return max(sigma / shrink, 0.3), (max(1, round(width / shrink)), max(1, round(height / shrink)))
+
+
 def blurred_background(image: NDArray[np.uint8], alpha: NDArray[np.uint8], sigma_at_720: float) -> NDArray[np.uint8]:
     """The picture blurred as if the hands were not there, so that no skin colour bleeds around them.
 
@@ -91,13 +108,10 @@ def blurred_background(image: NDArray[np.uint8], alpha: NDArray[np.uint8], sigma
     import cv2
 
     height, width = image.shape[:2]
-    sigma = sigma_at_720 * min(width, height) / _SIGMA_LINES
-    shrink = max(1, round(sigma / _SIGMA_AT_WORK_PX))
-    small_size = max(1, round(width / shrink)), max(1, round(height / shrink))
+    small_sigma, small_size = blur_scale((width, height), sigma_at_720)
     small = cv2.resize(image, small_size, interpolation=cv2.INTER_AREA).astype(np.float32)
     certainty = 255 - cv2.resize(alpha, small_size, interpolation=cv2.INTER_AREA).astype(np.float32)
     certainty = certainty * np.float32(1 / 255)
-    small_sigma = max(sigma / shrink, 0.3)
     weight = cv2.GaussianBlur(certainty, (0, 0), small_sigma)
     blurred = cv2.GaussianBlur(small * certainty[..., None], (0, 0), small_sigma)
     blurred /= np.maximum(weight, 1e-3)[..., None]

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from gest_stream.config import EffectConfig, EffectKind
 from gest_stream.errors import ConfigError
-from gest_stream.overlay.backgrounds import ColourBackground, PictureBackground, blurred_background, read_picture
+from gest_stream.overlay.backgrounds import (
+    Background,
+    ColourBackground,
+    PictureBackground,
+    blurred_background,
+    read_picture,
+)
 from gest_stream.overlay.labels import draw_label
 from gest_stream.overlay.landmarks import draw_hand, line_width_px
 from gest_stream.overlay.matte import Matte, blend, combined, mattes_of
@@ -26,21 +34,25 @@ class Renderer:
 
     Raises:
         ConfigError: `replace` has no background, or its file is absent or not a picture.
+        DeviceError: The effect's device is not there.
     """
 
     def __init__(self, config: EffectConfig, background: NDArray[np.uint8] | None = None) -> None:
         self._config = config
-        self._background: ColourBackground | PictureBackground = ColourBackground(GREEN_SCREEN)
+        self._background: Background = ColourBackground(GREEN_SCREEN)
         if config.kind is EffectKind.REPLACE:
             self._background = PictureBackground(_picture_of(config) if background is None else background)
-        self._draw = {
+        on_host: dict[EffectKind, Callable[[FrameResult], NDArray[np.uint8]]] = {
             EffectKind.OVERLAY: self._overlay,
             EffectKind.CONTOUR: self._contour,
             EffectKind.GREEN: self._on_background,
             EffectKind.REPLACE: self._on_background,
             EffectKind.TRANSPARENT: self._transparent,
             EffectKind.BLUR: self._blur,
-        }[config.kind]
+        }
+        self._draw = on_host[config.kind]
+        if config.device != "cpu":
+            self._draw = self._on_device(config)
 
     def render(self, result: FrameResult) -> NDArray[np.uint8]:
         """Draw one result; the frame's own picture is not written to.
@@ -60,6 +72,11 @@ class Renderer:
             for track in result.tracks:
                 draw_label(out, track)
         return out
+
+    def _on_device(self, config: EffectConfig) -> Callable[[FrameResult], NDArray[np.uint8]]:
+        from gest_stream.overlay.device_compositor import DRAWN_ON_DEVICE, DeviceCompositor
+
+        return DeviceCompositor(config, self._background).draw if config.kind in DRAWN_ON_DEVICE else self._draw
 
     def _mattes(self, result: FrameResult) -> list[Matte]:
         return [matte for _, matte in mattes_of(result, self._config.feather_px)]

@@ -370,8 +370,6 @@ def test_shared_weights_are_loaded_from_a_checkpoint_of_their_size(tmp_path: Pat
 @pytest.mark.parametrize("mode", [BatchingMode.OFF, BatchingMode.ON])
 def test_on_cuda_sessions_share_an_encoder_and_each_has_its_own_steps(mode: BatchingMode) -> None:
     """In float32, by the sign of logits: kernels of other batch sizes round differently."""
-    if not torch.cuda.is_available():
-        pytest.skip("torch sees no CUDA device")
     config = plain_config(SIDE, Sam2Runner.GRAPH, device="cuda")
     with SharedSam2(nano_modules(SEEN), config, BatchingConfig(mode, window_ms=50.0)) as shared:
         warm = shared.warmup()

@@ -193,7 +193,6 @@ def test_an_absent_device_is_named() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_renders_the_same_truth() -> None:
     on_cpu, on_gpu = (next(render_clip(replace(QUIET, frames=1), device)) for device in ("cpu", "cuda"))
     for a, b in zip(on_cpu.hands, on_gpu.hands, strict=True):
