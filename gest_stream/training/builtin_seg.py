@@ -14,6 +14,7 @@ from gest_stream.config import Precision
 from gest_stream.errors import ConfigError, ModelError
 from gest_stream.models.hand_seg_net import ARCHITECTURE, CLASSES, INPUT_PX, HandSegNet
 from gest_stream.models.sam2_device import Compute
+from gest_stream.models.torch_threads import torch_threads
 from gest_stream.training.builtin_config import BuiltinTraining
 from gest_stream.training.builtin_seg_data import (
     SegBatch,
@@ -71,9 +72,6 @@ def train_hand_seg(config: BuiltinTraining, tell: OnProgress, should_stop: Calla
     settings = _curve_settings(config)
     if stored is not None:
         check_same_settings(state_path(config.out), stored.settings, settings)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    compute = Compute.choose(config.device, Precision.AUTO)
     threads = config.threads or torch.get_num_threads()
 
     def tell_read(done: int, total: int) -> None:
@@ -82,9 +80,10 @@ def train_hand_seg(config: BuiltinTraining, tell: OnProgress, should_stop: Calla
     learnt = load_training_pictures(config.data, threads, tell_read)
     kept = load_held_out_pictures(config.data, config.val_limit, threads)
     state = stored or BuiltinState(settings)
-    cuda = [compute.device] if compute.is_cuda else []
-    with torch.random.fork_rng(devices=cuda):
-        return _Training(config, learnt, kept, state, compute, tell).run(should_stop)
+    with torch_threads(config.threads):
+        compute = Compute.choose(config.device, Precision.AUTO)  # what is quicker depends on the threads
+        with torch.random.fork_rng(devices=[compute.device] if compute.is_cuda else []):
+            return _Training(config, learnt, kept, state, compute, tell).run(should_stop)
 
 
 def _curve_settings(config: BuiltinTraining) -> dict[str, object]:
