@@ -121,6 +121,52 @@ def tf32() -> Iterator[None]:
         matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
+def build_predictor(
+    model: Model, state: Mapping[str, torch.Tensor], device: torch.device, vos_optimized: bool = False
+) -> Any:
+    """A `SAM2VideoPredictor` with these weights.
+
+    Args:
+        model: Which model.
+        state: Its weights.
+        device: Where it computes.
+        vos_optimized: Upstream's compiled one.
+    """
+    from sam2.build_sam import build_sam2_video_predictor
+
+    extra = [f"++{one}" for one in (*size_overrides(model.image_size), *model.overrides)]
+    predictor: Any = build_sam2_video_predictor(
+        f"configs/sam2.1/{CONFIG_FILES[model.size]}",
+        None,
+        device=str(device),
+        hydra_overrides_extra=extra,
+        vos_optimized=vos_optimized,
+    )
+    predictor.load_state_dict(state)
+    predictor.fill_hole_area = 0  # needs upstream's CUDA extension, and our engine does it on masks that leave
+    return predictor
+
+
+@contextlib.contextmanager
+def as_in_notebooks(precision: Precision, device: torch.device) -> Iterator[None]:
+    """Upstream's surroundings: autocast for bfloat16, TF32 for float32; without its progress bars."""
+    import sam2.sam2_video_predictor as predictor
+    import sam2.utils.misc as misc
+
+    modules: tuple[Any, ...] = (predictor, misc)
+    bars = [module.tqdm for module in modules]
+    for module in modules:
+        module.tqdm = lambda iterable, **_: iterable
+    bfloat16 = precision is Precision.BFLOAT16
+    try:
+        with warnings.catch_warnings(), tf32(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for module, bar in zip(modules, bars, strict=True):
+            module.tqdm = bar
+
+
 class Upstream:
     """`SAM2VideoPredictor.propagate_in_video` over a clip whose prompts are all on frame 0.
 
@@ -146,22 +192,9 @@ class Upstream:
         precision: Precision,
         vos_optimized: bool = False,
     ) -> None:
-        from sam2.build_sam import build_sam2_video_predictor
-
         self.name = "upstream vos_optimized" if vos_optimized else "upstream"
         self.precision, self._clip, self._device = precision, clip, pictures[0].device
-        extra = [f"++{one}" for one in (*size_overrides(model.image_size), *model.overrides)]
-        self._predictor: Any = build_sam2_video_predictor(
-            f"configs/sam2.1/{CONFIG_FILES[model.size]}",
-            None,
-            device=str(self._device),
-            hydra_overrides_extra=extra,
-            vos_optimized=vos_optimized,
-        )
-        self._predictor.load_state_dict(state)
-        self._predictor.fill_hole_area = (
-            0  # needs upstream's CUDA extension, and our engine does it on masks that leave
-        )
+        self._predictor: Any = build_predictor(model, state, self._device, vos_optimized)
         self._state = self._initial_state(LoopedPictures(pictures, frames))
         self._frames: Iterator[tuple[int, list[int], torch.Tensor]] | None = None
 
@@ -178,20 +211,9 @@ class Upstream:
             upstream.load_video_frames = loader
         return state
 
-    @contextlib.contextmanager
-    def chunk(self) -> Iterator[None]:
-        """Autocast for bfloat16, TF32 for float32, and no progress bar."""
-        import sam2.sam2_video_predictor as module
-
-        upstream: Any = module
-        bars, upstream.tqdm = upstream.tqdm, lambda iterable, **_: iterable
-        bfloat16 = self.precision is Precision.BFLOAT16
-        try:
-            with warnings.catch_warnings(), tf32(), torch.autocast(self._device.type, torch.bfloat16, enabled=bfloat16):
-                warnings.simplefilter("ignore")
-                yield
-        finally:
-            upstream.tqdm = bars
+    def chunk(self) -> contextlib.AbstractContextManager[None]:
+        """As upstream's notebooks run it."""
+        return as_in_notebooks(self.precision, self._device)
 
     def advance(self, frame: int) -> torch.Tensor:
         """As `System.advance`."""

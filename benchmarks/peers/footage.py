@@ -1,0 +1,101 @@
+"""The clip that every peer is given: two rendered hands, in memory and as a video file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.sam2_clip import Clip
+
+Box = tuple[float, float, float, float]
+
+_RENDERED_SIZE = (640, 360)
+_ENLARGED = 2
+_RATE = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Footage:
+    """A clip and where the hands are on its first frame.
+
+    Args:
+        images: (H, W, 3) uint8 RGB frames, in order.
+        boxes: (x0, y0, x1, y1) in pixels of each hand on the first frame, by object id.
+        path: The same frames as an H.264 file at 30 fps.
+    """
+
+    images: Sequence[NDArray[np.uint8]]
+    boxes: Mapping[int, Box]
+    path: Path
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.images[0].shape[1], self.images[0].shape[0]
+
+    def as_clip(self) -> Clip:
+        """The frames and boxes as the SAM2 benchmarks take them."""
+        return Clip(self.size, self.images, self.boxes)
+
+    def first(self, frames: int, path: Path) -> Footage:
+        """Its first frames, written to a file of their own."""
+        return written(self.images[:frames], self.boxes, path)
+
+
+def rendered_footage(frames: int, distinct: int, path: Path) -> Footage:
+    """1280x720 frames of two hands that nothing hides, so that every system has two of them on every frame.
+
+    Rendering takes longer than anything that is measured, so the clip is rendered at half its size and enlarged, and
+    its distinct frames are played to and fro.
+
+    Args:
+        frames: Frames of the clip.
+        distinct: How many of them are rendered, 2 or more.
+        path: The file, .mp4.
+    """
+    import cv2
+
+    from gest_stream.synthetic import ClipRenderer, preset
+
+    renderer = ClipRenderer(replace(preset("easy"), size=_RENDERED_SIZE, frames=distinct))
+    found = [renderer.frame(seq) for seq in range(distinct)]
+    size = (_RENDERED_SIZE[0] * _ENLARGED, _RENDERED_SIZE[1] * _ENLARGED)
+    images = [np.asarray(cv2.resize(one.frame.image, size, interpolation=cv2.INTER_CUBIC), np.uint8) for one in found]
+    boxes: dict[int, Box] = {}
+    for hand in found[0].hands:
+        left, top, right, bottom = (_ENLARGED * side for side in hand.landmarks.box_xyxy_px)
+        boxes[hand.index + 1] = (left, top, right, bottom)
+    return written([images[place] for place in to_and_fro(frames, distinct)], boxes, path)
+
+
+def to_and_fro(frames: int, distinct: int) -> list[int]:
+    """Which of the distinct frames is shown when: 0, 1, 2, 1, 0, 1, …"""
+    there_and_back = [*range(distinct), *range(distinct - 2, 0, -1)]
+    return [there_and_back[frame % len(there_and_back)] for frame in range(frames)]
+
+
+def written(images: Sequence[NDArray[np.uint8]], boxes: Mapping[int, Box], path: Path) -> Footage:
+    """Footage of these frames, after writing them."""
+    asyncio.run(_write(images, path))
+    return Footage(images, boxes, path)
+
+
+async def _write(images: Sequence[NDArray[np.uint8]], path: Path) -> None:
+    from gest_stream.interfaces import SourceInfo
+    from gest_stream.sinks.video import VideoSink
+    from gest_stream.types import Frame, FrameResult
+
+    sink, time_base = VideoSink(path), Fraction(1, _RATE)
+    size = (images[0].shape[1], images[0].shape[0])
+    try:
+        await sink.open(SourceInfo(path.name, False, size, time_base, Fraction(_RATE), len(images)), None)
+        for seq, image in enumerate(images):
+            await sink.write(FrameResult(Frame(image, seq, time_base, 0, seq)))
+    finally:
+        await sink.close()
