@@ -30,9 +30,9 @@ SHARES: Final[Mapping[ClipKind, float]] = {ClipKind.RENDERED: 0.45, ClipKind.COM
 AUGMENT: Final = AugmentConfig(zoom=1.6, turn_deg=20.0, tint=0.1, blur=0.15, noise=0.2, jpeg=0.2)
 """Clips have gone through a camera of their own; this makes more of each."""
 
-_CANVASES: Final = ((INPUT_PX, 192), (INPUT_PX, 144), (INPUT_PX, INPUT_PX), (192, INPUT_PX))
-"""(width, height) of the pictures of a step: of 4:3, 16:9, 1:1 and 3:4 as frames come."""
-_CANVAS_SHARES: Final = (0.35, 0.35, 0.15, 0.15)
+_CANVASES: Final = ((INPUT_PX, 192), (INPUT_PX, 144), (INPUT_PX, INPUT_PX), (192, INPUT_PX), (144, INPUT_PX))
+"""(width, height) of the pictures of a step: 4:3, 16:9, 1:1, and upright as phones record."""
+_CANVAS_SHARES: Final = (0.3, 0.35, 0.1, 0.1, 0.15)
 _CANVAS_STREAM: Final = 1 << 20
 """Beyond any slot of a batch."""
 
