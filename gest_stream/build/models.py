@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gest_stream.config import PipelineConfig, RedetectorKind, SegmenterKind
+from gest_stream.config import PipelineConfig, RedetectorKind, Sam2Size, SegmenterKind
 from gest_stream.interfaces import HandDetector, Redetector, Segmenter
 from gest_stream.tracking.redetection import Redetection
 
@@ -31,10 +31,11 @@ def _what_sam2_lacks(config: PipelineConfig) -> str:
     from gest_stream.models.registry import find_model_file, sam2_weights_name
     from gest_stream.models.store import ModelStore
 
-    name = sam2_weights_name(config.sam2.size)
-    if config.sam2.checkpoint is None and not ModelStore().path(name).exists():
-        short = find_model_file(name).short_name
-        return f"its weights are not here (fetch them with 'gest-stream models fetch {short}')"
+    if config.sam2.checkpoint is None and config.sam2.size is not Sam2Size.NANO:
+        name = sam2_weights_name(config.sam2.size)
+        if not ModelStore().path(name).exists():
+            short = find_model_file(name).short_name
+            return f"its weights are not here (fetch them with 'gest-stream models fetch {short}')"
     if not config.sam2.device.startswith(("auto", "cuda")):
         return f"it is to run on {config.sam2.device}, where it takes seconds a frame"
     import torch
@@ -55,6 +56,10 @@ def make_segmenter(config: PipelineConfig) -> Segmenter[Any] | None:
         return None
     if kind is SegmenterKind.SAM2:
         return _make_sam2(config)
+    if kind is SegmenterKind.BUILTIN:
+        from gest_stream.models.builtin_segmenter import load_refiner
+
+        return load_refiner(config.refiner)
     from gest_stream.models.light import LightSegmenter
 
     return LightSegmenter(config.light)
@@ -90,13 +95,14 @@ def load_shared_sam2(config: PipelineConfig) -> SharedSam2:
 
 
 def _sam2_checkpoint(config: PipelineConfig) -> Path:
-    from gest_stream.models.registry import sam2_weights_name
-    from gest_stream.models.store import ModelStore
+    from gest_stream.models.sam2_weights import weights_of
 
-    return config.sam2.checkpoint or ModelStore().fetch(sam2_weights_name(config.sam2.size))
+    return config.sam2.checkpoint or weights_of(config.sam2.size)
 
 
 def _warn_of_slowness(config: PipelineConfig, device: str) -> None:
+    if config.sam2.size is Sam2Size.NANO:
+        return
     _LOG.warning(
         "sam2 on %s at %d pixels takes seconds a frame; a smaller --image-size is faster, and the segmenter light "
         "keeps up with a camera",

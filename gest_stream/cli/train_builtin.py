@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PRESETS: Final = {
     "hand-seg": "gest_stream.training.builtin_seg:train_hand_seg",
+    "refiner": "gest_stream.training.builtin_refiner:train_refiner",
 }
 """Name to module and function (a `TrainBuiltin`), imported when it is asked for: torch takes seconds."""
 

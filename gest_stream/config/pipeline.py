@@ -14,6 +14,7 @@ from gest_stream.config.check import STRICT, nearest_name, take_members
 from gest_stream.config.hands import HandsConfig
 from gest_stream.config.light import LightConfig
 from gest_stream.config.redetector import RedetectorConfig
+from gest_stream.config.refiner import RefinerConfig
 from gest_stream.config.rtc import RtcConfig
 from gest_stream.config.sam2 import Sam2Config
 from gest_stream.config.server import ServerConfig
@@ -29,6 +30,8 @@ class SegmenterKind(StrEnum):
     """The best that this machine can run."""
     SAM2 = "sam2"
     """SAM 2.1 on its own streaming memory; made for CUDA."""
+    BUILTIN = "builtin"
+    """The project's own small network, whose weights lie in the package; CPU."""
     LIGHT = "light"
     """Classical, no weights, CPU."""
     NONE = "none"
@@ -43,6 +46,7 @@ class PipelineConfig:
     source: SourceConfig = field(default_factory=SourceConfig)
     hands: HandsConfig = field(default_factory=HandsConfig)
     segmenter: SegmenterKind = SegmenterKind.AUTO
+    refiner: RefinerConfig = field(default_factory=RefinerConfig)
     light: LightConfig = field(default_factory=LightConfig)
     sam2: Sam2Config = field(default_factory=Sam2Config)
     batching: BatchingConfig = field(default_factory=BatchingConfig)

@@ -18,6 +18,7 @@ class MaskSource(StrEnum):
 
     LIGHT = "light"
     SAM2 = "sam2"
+    BUILTIN = "builtin"
     CARRIED = "carried"
     SCRIPTED = "scripted"
 

@@ -1,0 +1,42 @@
+"""Settings of the `builtin` segmenter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar
+
+from gest_stream.config.check import STRICT, require, take_members
+
+
+class RefinerPrecision(StrEnum):
+    """What the `builtin` segmenter computes with."""
+
+    AUTO = "auto"
+    """`bfloat16` on a CPU that has a unit for it (AMX), else `float32`."""
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+@dataclass(frozen=True, slots=True)
+class RefinerConfig:
+    """The `builtin` segmenter.
+
+    Args:
+        weights: A file that `gest-stream train builtin --preset refiner` wrote; None takes the package's own.
+        precision: What it computes with.
+        min_score: Probability that the hand is there below which a mask without landmarks is not shown, 0 to 1.
+        forget_after_frames: Frames without a mask after which a hand without landmarks is no longer looked for.
+    """
+
+    __pydantic_config__: ClassVar[Any] = STRICT
+    weights: Path | None = None
+    precision: RefinerPrecision = RefinerPrecision.AUTO
+    min_score: float = 0.5
+    forget_after_frames: int = 5
+
+    def __post_init__(self) -> None:
+        take_members(self, precision=RefinerPrecision)
+        require(0.0 <= self.min_score <= 1.0, "refiner.min_score", "0 to 1", self.min_score)
+        require(self.forget_after_frames >= 1, "refiner.forget_after_frames", "1 or more", self.forget_after_frames)
