@@ -152,7 +152,7 @@ def make_out_sinks(
     if files:
         from gest_stream.sinks.video import segmented_video
 
-        sinks += [segmented_video(path, settings.effect) for path in files]
+        sinks += [segmented_video(path, settings.effect, settings.video) for path in files]
     if whip_urls:
         from gest_stream.sinks.whip import WhipSink
 
@@ -174,9 +174,9 @@ def make_sinks(
 
     sinks: list[Sink] = []
     if save_masked is not None:
-        sinks.append(segmented_video(save_masked, settings.effect))
+        sinks.append(segmented_video(save_masked, settings.effect, settings.video))
     if save_landmarks is not None:
-        sinks.append(landmark_video(save_landmarks))
+        sinks.append(landmark_video(save_landmarks, settings.video))
     if save_json is not None:
         sinks.append(JsonlSink(save_json))
     if save_masks is not None:

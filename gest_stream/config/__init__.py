@@ -2,6 +2,7 @@
 
 from gest_stream.config.batching import BatchingConfig, BatchingMode
 from gest_stream.config.check import nearest_name
+from gest_stream.config.deadline import DeadlineConfig
 from gest_stream.config.device import Precision
 from gest_stream.config.hands import HandsConfig
 from gest_stream.config.light import LightConfig
@@ -17,8 +18,10 @@ from gest_stream.config.streams import (
     BufferPolicy,
     EffectConfig,
     EffectKind,
+    Hwaccel,
     ReconnectConfig,
     SourceConfig,
+    VideoConfig,
 )
 from gest_stream.config.tracking import AssociationConfig, LossConfig, PromptConfig, TrackerConfig
 
@@ -29,11 +32,13 @@ __all__ = [
     "BufferConfig",
     "BufferPolicy",
     "ConditioningKeep",
+    "DeadlineConfig",
     "DinoBackbone",
     "EffectConfig",
     "EffectKind",
     "H264Encoder",
     "HandsConfig",
+    "Hwaccel",
     "IceServerConfig",
     "LightConfig",
     "LimitsConfig",
@@ -59,6 +64,7 @@ __all__ = [
     "ServerConfig",
     "SourceConfig",
     "TrackerConfig",
+    "VideoConfig",
     "config_from_mapping",
     "load_config",
     "load_toml",

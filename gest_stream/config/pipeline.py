@@ -11,6 +11,7 @@ from typing import Any, ClassVar, get_type_hints
 
 from gest_stream.config.batching import BatchingConfig
 from gest_stream.config.check import STRICT, nearest_name, take_members
+from gest_stream.config.deadline import DeadlineConfig
 from gest_stream.config.hands import HandsConfig
 from gest_stream.config.light import LightConfig
 from gest_stream.config.redetector import RedetectorConfig
@@ -18,7 +19,7 @@ from gest_stream.config.refiner import RefinerConfig
 from gest_stream.config.rtc import RtcConfig
 from gest_stream.config.sam2 import Sam2Config
 from gest_stream.config.server import ServerConfig
-from gest_stream.config.streams import BufferConfig, EffectConfig, SourceConfig
+from gest_stream.config.streams import BufferConfig, EffectConfig, SourceConfig, VideoConfig
 from gest_stream.config.tracking import TrackerConfig
 from gest_stream.errors import ConfigError
 
@@ -50,10 +51,12 @@ class PipelineConfig:
     light: LightConfig = field(default_factory=LightConfig)
     sam2: Sam2Config = field(default_factory=Sam2Config)
     batching: BatchingConfig = field(default_factory=BatchingConfig)
+    deadline: DeadlineConfig = field(default_factory=DeadlineConfig)
     redetector: RedetectorConfig = field(default_factory=RedetectorConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     buffer: BufferConfig = field(default_factory=BufferConfig)
     effect: EffectConfig = field(default_factory=EffectConfig)
+    video: VideoConfig = field(default_factory=VideoConfig)
     rtc: RtcConfig = field(default_factory=RtcConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
 

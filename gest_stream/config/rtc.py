@@ -19,7 +19,7 @@ class H264Encoder(StrEnum):
     NVENC = "nvenc"
     """NVIDIA's hardware encoder."""
     X264 = "x264"
-    """x264, ultrafast and zerolatency."""
+    """x264; for WebRTC ultrafast and zerolatency."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from abc import abstractmethod
 from collections import deque
@@ -23,6 +22,7 @@ from av.video.frame import PictureType
 
 from gest_stream.config import H264Encoder, RtcConfig
 from gest_stream.errors import ConfigError
+from gest_stream.hwcodec import nvenc_works
 from gest_stream.rtc.scope import current_config
 
 _LOG = logging.getLogger(__name__)
@@ -52,19 +52,6 @@ def check_encoder(config: RtcConfig) -> None:
     """
     if config.h264 is H264Encoder.NVENC and not nvenc_works():
         raise ConfigError("rtc.h264: 'nvenc' cannot be opened on this machine; use 'auto', which falls back to x264")
-
-
-@functools.cache
-def nvenc_works() -> bool:
-    """Whether NVIDIA's encoder encodes a picture here; tried once a process, which takes a while."""
-    try:
-        codec = _h264_context("h264_nvenc", 320, 240, RtcConfig())
-        frame = av.VideoFrame(320, 240, "yuv420p")
-        frame.pts, frame.time_base = 0, VIDEO_TIME_BASE
-        return len(codec.encode(frame)) > 0
-    except (av.FFmpegError, ValueError) as exc:
-        _LOG.debug("NVENC cannot be used: %s", exc)
-        return False
 
 
 class _Rate:

@@ -37,6 +37,8 @@ class VideoCodec:
         options: Encoder options that do not depend on the user's choice of quality.
         takes_crf: True where the encoder knows `crf`.
         takes_preset: True where the encoder knows x264's presets.
+        quality_option: What the encoder calls the constant quality that `crf` is of x264.
+        nvenc: NVIDIA's encoder of the same format; None where there is none.
     """
 
     name: str
@@ -45,9 +47,14 @@ class VideoCodec:
     options: Mapping[str, str] = field(default_factory=dict)
     takes_crf: bool = False
     takes_preset: bool = False
+    quality_option: str = "crf"
+    nvenc: VideoCodec | None = None
 
 
-_H264 = VideoCodec("libx264", "yuv420p", even_size=True, takes_crf=True, takes_preset=True)
+# p4: NVENC's own middle of speed and size; bf 0 for the same reason as below
+_NVENC_OPTIONS = {"preset": "p4", "rc": "vbr", "bf": "0"}
+_NVENC = VideoCodec("h264_nvenc", "yuv420p", True, _NVENC_OPTIONS, takes_crf=True, quality_option="cq")
+_H264 = VideoCodec("libx264", "yuv420p", even_size=True, takes_crf=True, takes_preset=True, nvenc=_NVENC)
 # without B-frames dts equals pts: an mp4 whose process was killed has no edit list to undo their delay of two frames
 _H264_MP4 = replace(_H264, options={"bf": "0"})
 # cpu-used 8 and realtime: 720p at the speed of a webcam; auto-alt-ref must be off for alpha (libvpxenc.c refuses it)

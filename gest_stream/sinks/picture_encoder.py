@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gest_stream.config import H264Encoder, VideoConfig
 from gest_stream.errors import ConfigError, InvalidInputError
+from gest_stream.hwcodec import nvenc_works
 from gest_stream.interfaces import SourceInfo
 from gest_stream.sinks.containers import VideoCodec
 from gest_stream.sinks.letterbox import letterbox, pad_to_even
@@ -26,36 +27,6 @@ _HD_LINES = 720
 _RATE_WHERE_UNKNOWN = Fraction(30)  # a hint for the rate control; the pts are what counts
 # PyAV's Colorspace counts as libswscale does, where BT.601 is 5; the tag counts as ISO/IEC 23091-2 does
 _BT709, _SMPTE170M = 1, 6
-_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
-
-
-@dataclass(frozen=True, slots=True)
-class VideoOptions:
-    """How a video is compressed.
-
-    At 720p x264 took 5.9 (ultrafast), 12.8 (superfast) and 17.5 (veryfast) ms of one core a frame, for files of 3.5, 2
-    and 1 times the size at the same crf.
-
-    Args:
-        crf: Constant quality of H.264 and VP9, 0 (best) to 51; ProRes has none.
-        preset: x264's trade of speed for size.
-        threads: Encoder threads, 0 lets the encoder choose.
-
-    Raises:
-        ConfigError: A value is unknown or out of range.
-    """
-
-    crf: int = 20
-    preset: str = "superfast"
-    threads: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.crf <= 51:
-            raise ConfigError(f"video crf: expected 0 to 51, got {self.crf}")
-        if self.preset not in _PRESETS:
-            raise ConfigError(f"video preset: expected one of {', '.join(_PRESETS)}, got {self.preset!r}")
-        if self.threads < 0:
-            raise ConfigError(f"video threads: expected 0 or more, got {self.threads}")
 
 
 class PictureEncoder:
@@ -71,20 +42,23 @@ class PictureEncoder:
         info: Of the source: size, time_base and rate.
         alpha: True where pictures come with alpha.
         name: Of the output, for messages.
+
+    Raises:
+        ConfigError: NVENC is asked for and cannot be opened.
     """
 
     def __init__(
         self,
         output: OutputContainer,
         codec: VideoCodec,
-        options: VideoOptions,
+        options: VideoConfig,
         info: SourceInfo,
         alpha: bool,
         name: str,
     ) -> None:
         from av.video.reformatter import VideoReformatter
 
-        self._codec = codec
+        self._codec = codec = _by_hardware(codec, options, name)
         self._size = info.size
         self._channels = 4 if alpha else 3
         self._name = name
@@ -92,12 +66,12 @@ class PictureEncoder:
         self._reformatter = VideoReformatter()  # kept: setting one up costs twice the conversion
         self._stream = self._add_stream(output, options, info)
 
-    def _add_stream(self, output: OutputContainer, options: VideoOptions, info: SourceInfo) -> Any:
+    def _add_stream(self, output: OutputContainer, options: VideoConfig, info: SourceInfo) -> Any:
         from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
         codec_options = dict(self._codec.options)
         if self._codec.takes_crf:
-            codec_options["crf"] = str(options.crf)
+            codec_options[self._codec.quality_option] = str(options.crf)
         if self._codec.takes_preset:
             codec_options["preset"] = options.preset
         rate = info.average_rate or _RATE_WHERE_UNKNOWN
@@ -164,10 +138,25 @@ class PictureEncoder:
         from av.video.reformatter import ColorRange, Interpolation
 
         return self._reformatter.reformat(
-            av.VideoFrame.from_ndarray(picture, format="rgba" if self._channels == 4 else "rgb24"),
+            # the array's own memory, not a copy, which cost 2.4 ms of 720p: as much as the conversion
+            av.VideoFrame.from_numpy_buffer(picture, format="rgba" if self._channels == 4 else "rgb24"),
             format=self._codec.pixel_format,
             dst_colorspace=self._matrix,
             dst_color_range=ColorRange.MPEG,
             interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND,
             threads=1,  # a sink has a thread of its own already, and a pool costs more CPU than it saves time
         )
+
+
+def _by_hardware(codec: VideoCodec, options: VideoConfig, name: str) -> VideoCodec:
+    """The codec that encodes: NVENC in the place of x264 where that is wanted and there."""
+    if codec.nvenc is None or options.h264 is H264Encoder.X264:
+        return codec
+    if nvenc_works():
+        return codec.nvenc
+    if options.h264 is H264Encoder.NVENC:
+        raise ConfigError(
+            f"{name}: video.h264: 'nvenc' cannot be opened on this machine; use 'auto', which falls back to x264"
+        )
+    logger.info("%s: NVENC cannot be opened, x264 encodes", name)
+    return codec

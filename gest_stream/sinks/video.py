@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from gest_stream.config import EffectConfig, EffectKind
+from gest_stream.config import EffectConfig, EffectKind, VideoConfig
 from gest_stream.errors import SinkError
 from gest_stream.interfaces import SourceInfo
 from gest_stream.overlay import Renderer, draw_landmarks
 from gest_stream.sinks.audio_copy import MATROSKA_CODEC_IDS, AudioCopy, canonical_codec
 from gest_stream.sinks.containers import codec_for, container_for
 from gest_stream.sinks.output_path import check_output_file, explain_os_error
-from gest_stream.sinks.picture_encoder import PictureEncoder, VideoOptions
+from gest_stream.sinks.picture_encoder import PictureEncoder
 from gest_stream.sinks.threaded import ThreadedSink
 from gest_stream.types import FrameResult
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from gest_stream.audio import AudioFeed
 
-__all__ = ["Render", "VideoOptions", "VideoSink", "landmark_video", "segmented_video"]
+__all__ = ["Render", "VideoSink", "landmark_video", "segmented_video"]
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class VideoSink(ThreadedSink):
     """
 
     def __init__(
-        self, path: Path, render: Render | None = None, *, alpha: bool = False, options: VideoOptions | None = None
+        self, path: Path, render: Render | None = None, *, alpha: bool = False, options: VideoConfig | None = None
     ) -> None:
         super().__init__(str(path))
         self._path = path
@@ -96,7 +96,7 @@ class VideoSink(ThreadedSink):
         self._codec = codec_for(path, alpha)
         self._render = render or _plain_picture
         self._alpha = alpha
-        self._options = options or VideoOptions()
+        self._options = options or VideoConfig()
         self._recording: _Recording | None = None
 
     def _explain(self, exc: Exception) -> str:
@@ -187,7 +187,7 @@ class VideoSink(ThreadedSink):
             logger.warning("%s: %d frames whose pts did not advance were left out", self._path, recording.went_back)
 
 
-def segmented_video(path: Path, effect: EffectConfig, options: VideoOptions | None = None) -> VideoSink:
+def segmented_video(path: Path, effect: EffectConfig, options: VideoConfig | None = None) -> VideoSink:
     """A video of the frames with `effect` drawn on them.
 
     Raises:
@@ -198,7 +198,7 @@ def segmented_video(path: Path, effect: EffectConfig, options: VideoOptions | No
     return VideoSink(path, renderer.render, alpha=effect.kind is EffectKind.TRANSPARENT, options=options)
 
 
-def landmark_video(path: Path, options: VideoOptions | None = None) -> VideoSink:
+def landmark_video(path: Path, options: VideoConfig | None = None) -> VideoSink:
     """A video of the frames with the landmarks drawn on them.
 
     Raises:

@@ -8,7 +8,9 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from gest_stream.clock import now_ns
+from gest_stream.config import Hwaccel
 from gest_stream.errors import SourceLostError, SourceOpenError
+from gest_stream.hwcodec import cuda_decoding
 from gest_stream.interfaces import SourceInfo
 from gest_stream.sources.audio_tap import AudioTap
 from gest_stream.sources.picture import RgbConverter
@@ -17,6 +19,7 @@ from gest_stream.types import Frame
 
 if TYPE_CHECKING:
     from av import FFmpegError, Packet, VideoFrame
+    from av.codec.hwaccel import HWAccel
     from av.container import InputContainer
     from av.stream import Stream
     from av.video.stream import VideoStream
@@ -39,6 +42,7 @@ def open_container(
     timeout_s: tuple[float, float] | None = None,
     explain: Callable[[FFmpegError], str] = reason,
     buffer_bytes: int = 32768,
+    hwaccel: Hwaccel = Hwaccel.NONE,
 ) -> InputContainer:
     """Open `target` for reading.
 
@@ -50,12 +54,14 @@ def open_container(
         timeout_s: Seconds that opening and each later read may take, None for ever.
         explain: Words for an error, with the remedy.
         buffer_bytes: Read at once from a file object.
+        hwaccel: What decodes its video.
 
     Raises:
-        SourceOpenError: It cannot be opened as a container.
+        SourceOpenError: It cannot be opened as a container, or the decoder that was asked for is not there.
     """
     import av
 
+    accelerated = _decoding_by(hwaccel, shown)
     try:
         container: InputContainer = av.open(
             target,
@@ -65,6 +71,7 @@ def open_container(
             timeout=timeout_s,
             metadata_errors="replace",
             buffer_size=buffer_bytes,
+            hwaccel=accelerated,
         )
     except av.FFmpegError as exc:
         # The error and its traceback would print the address as it was given, with the password in it.
@@ -73,6 +80,19 @@ def open_container(
     except OSError as exc:  # a file object's own, passed through by PyAV
         raise SourceOpenError(f"{shown}: cannot be read: {reason(exc)}") from exc
     return container
+
+
+def _decoding_by(hwaccel: Hwaccel, shown: str) -> HWAccel | None:
+    if hwaccel is Hwaccel.NONE:
+        return None
+    accelerated = cuda_decoding()
+    if accelerated is None and hwaccel is Hwaccel.CUDA:
+        raise SourceOpenError(
+            f"{shown}: source.hwaccel: no CUDA device can be opened for decoding; check the driver with nvidia-smi, "
+            "or use 'auto', which falls back to the CPU"
+        )
+    _LOG.info("%s: %s decodes", shown, "the CPU" if accelerated is None else "NVDEC")
+    return accelerated
 
 
 class Decoder:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gest_stream.clock import now_ns
+from gest_stream.config import Hwaccel
 from gest_stream.errors import SourceOpenError
 from gest_stream.sources.container import ContainerSource
 from gest_stream.sources.decode import open_container, reason
@@ -30,6 +31,7 @@ class FileSource(ContainerSource):
         realtime: Play at the file's own speed, as a live source: `captured_ns` is the moment a frame is due.
         clock: Monotonic nanoseconds.
         wait: Waits for some seconds, or until the source is stopped; None waits in real time.
+        hwaccel: What decodes its video.
     """
 
     def __init__(
@@ -39,14 +41,18 @@ class FileSource(ContainerSource):
         *,
         clock: Callable[[], int] = now_ns,
         wait: Callable[[float], object] | None = None,
+        hwaccel: Hwaccel = Hwaccel.NONE,
     ) -> None:
         super().__init__(str(path), realtime, clock=clock, wait=wait)
+        self._hwaccel = hwaccel
         self._path = Path(path)
 
     def _open_container(self) -> InputContainer:
         check_file(self._path)
         # "file:" and an absolute path: FFmpeg would take the start of "take:1.mp4" for a protocol.
-        container = open_container(f"file:{self._path.absolute()}", self._name, explain=self._explain)
+        container = open_container(
+            f"file:{self._path.absolute()}", self._name, explain=self._explain, hwaccel=self._hwaccel
+        )
         if not container.streams:
             # FFmpeg opens an MP4 without an index as a container of nothing.
             container.close()

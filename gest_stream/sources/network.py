@@ -113,7 +113,12 @@ class NetworkSource(ThreadedSource):
         """
         timeout_s = (self._config.open_timeout_s, self._config.read_timeout_s)
         self._container = open_container(
-            self._url, self._name, options=self._options(), timeout_s=timeout_s, explain=self._explain
+            self._url,
+            self._name,
+            options=self._options(),
+            timeout_s=timeout_s,
+            explain=self._explain,
+            hwaccel=self._config.hwaccel,
         )
         earlier = self._decoder
         try:

@@ -31,7 +31,7 @@ def open_source(
         realtime: Play a file, a folder or rendered hands at its own speed, as a live source.
         size: (width, height) asked of a camera.
         rate: Frames per second asked of a camera, or given to a folder of images.
-        config: Time limits and reconnecting.
+        config: Time limits, reconnecting and decoding.
         rtc: Of a WebRTC connection.
         token: For the bearer authentication of a WHEP server.
 
@@ -75,7 +75,7 @@ def open_source(
         return ImagesSource(path, rate=rate, realtime=realtime)
     from gest_stream.sources.file import FileSource
 
-    return FileSource(path, realtime)
+    return FileSource(path, realtime, hwaccel=config.hwaccel)
 
 
 def whep_url(text: str) -> str | None:

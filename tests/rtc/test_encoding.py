@@ -14,8 +14,9 @@ from av.video.frame import PictureType
 
 from gest_stream.config import H264Encoder, RtcConfig
 from gest_stream.errors import ConfigError
+from gest_stream.hwcodec import nvenc_works
 from gest_stream.rtc import encoding
-from gest_stream.rtc.encoding import RealtimeH264Encoder, RealtimeVp8Encoder, check_encoder, get_encoder, nvenc_works
+from gest_stream.rtc.encoding import RealtimeH264Encoder, RealtimeVp8Encoder, check_encoder, get_encoder
 from gest_stream.rtc.scope import settings_of
 from tests.rtc.peers import bar_number, bar_picture
 
