@@ -83,7 +83,7 @@ class ClipRenderer:
         """Frame number `seq`, from 0, and its truth."""
         config = self._config
         time_s, exposure_s = seq / config.rate, config.shutter / config.rate
-        with _one_thread():
+        with one_thread():
             rendered = [r.render(m.at(time_s)) for r, m in zip(self._renderers, self._motions, strict=True)]
         moves = [self._move(m, time_s, exposure_s) for m in self._motions]
         hands = [blurred(r.layer, move, config.size) for r, move in zip(rendered, moves, strict=True)]
@@ -154,7 +154,7 @@ def _unhidden_by(in_front: Sequence[Layer], points_px: Array, frame_size: tuple[
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Keep torch from sharing operations among threads meanwhile.
 
     They are so short (about 1 ms) that its threads wait longer than they compute: twenty times as long on a busy

@@ -68,8 +68,8 @@ class Perspective:
         return np.asarray(1.0 / np.maximum(1.0 + z_px / np.float32(self.distance_px), _NEAREST), np.float32)
 
     def project(self, points_px: Array) -> Array:
-        """(N, 3) points where parallel rays see them as the camera does; z keeps the order, spheres stay round."""
-        scale = self.scale(points_px[:, 2])[:, None]
+        """(..., 3) points where parallel rays see them as the camera does; z keeps the order, spheres stay round."""
+        scale = self.scale(points_px[..., 2:])
         centre = np.array([*self.centre_xy_px, 0.0], np.float32)
         return np.asarray((points_px - centre) * scale + centre, np.float32)
 
@@ -102,6 +102,11 @@ class _Placement:
         return np.asarray(self.turn @ direction / np.linalg.norm(self.turn @ direction), np.float32)
 
 
+def scene_turn(state: HandState, handedness: Handedness) -> Array:
+    """(3, 3) float32 from the right hand's frame in centimetres to the scene in pixels."""
+    return np.asarray(state.px_per_cm * (_UP_IS_MINUS_Y @ mirror(handedness) @ state.rotation), np.float32)
+
+
 class HandRenderer:
     """Renders one hand in any pose.
 
@@ -129,13 +134,12 @@ class HandRenderer:
         self._shape, self._look, self._light = shape, look, light
         self._frame_size, self._device = frame_size, device
         self.handedness = handedness
-        self._mirror = mirror(handedness)
         self._skin = make_skin_map(shape, device)
         self._volume = texture_tensor(look, device)
 
     def render(self, state: HandState) -> RenderedHand:
         """The hand in `state`."""
-        turn = np.asarray(state.px_per_cm * (_UP_IS_MINUS_Y @ self._mirror @ state.rotation), np.float32)
+        turn = scene_turn(state, self.handedness)
         shift = np.asarray(np.append(state.palm_xy_px, 0) - turn @ PALM_CM, np.float32)
         placement = _Placement(pose_hand(self._shape, state.pose), turn, shift, state.px_per_cm, self._camera)
         landmarks = placement.points(placement.posed.carry(self._shape.joints, self._shape.joint_segments[0]))
