@@ -5,19 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from gest_stream.config.check import STRICT, require, take_members
 from gest_stream.config.device import Precision, device_is_known
 
 
 class Sam2Size(StrEnum):
-    """The official SAM 2.1 models, smallest first."""
+    """The official SAM 2.1 models, smallest first, and our own."""
 
     TINY = "tiny"
     SMALL = "small"
     BASE_PLUS = "base_plus"
     LARGE = "large"
+    NANO = "nano"
+    """Ours, for hands on a CPU: the same architecture, far narrower; its weights lie in the package."""
+
+
+_SIDES: Final = {Sam2Size.NANO: 256}
+_OFFICIAL_SIDE: Final = 1024
+
+
+def trained_side(size: Sam2Size) -> int:
+    """Side of the square that a size was trained on, in pixels."""
+    return _SIDES.get(size, _OFFICIAL_SIDE)
 
 
 class Sam2Runner(StrEnum):
@@ -58,9 +69,10 @@ class Sam2Config:
     """The `sam2` segmenter.
 
     Args:
-        size: Which of the official models.
-        checkpoint: Weights to use instead of the official ones, for example fine-tuned ones of the same size.
+        size: Which of the models.
+        checkpoint: Weights to use instead of the size's own, for example fine-tuned ones of the same size.
         image_size: Side of the square that a frame is resized to, a multiple of 32; time grows faster than its square.
+            0 becomes what the size was trained on: 1024, for nano 256.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         precision: What it computes in.
         runner: How the objects of a frame are computed.
@@ -80,7 +92,7 @@ class Sam2Config:
     __pydantic_config__: ClassVar[Any] = STRICT
     size: Sam2Size = Sam2Size.TINY
     checkpoint: Path | None = None
-    image_size: int = 1024
+    image_size: int = 0
     device: str = "auto"
     precision: Precision = Precision.AUTO
     runner: Sam2Runner = Sam2Runner.AUTO
@@ -103,6 +115,8 @@ class Sam2Config:
             keep=ConditioningKeep,
             memory=MemoryPolicy,
         )
+        if self.image_size == 0:
+            object.__setattr__(self, "image_size", trained_side(self.size))
         sound = 64 <= self.image_size <= 2048 and self.image_size % 32 == 0
         require(sound, "sam2.image_size", "a multiple of 32 from 64 to 2048", self.image_size)
         require(device_is_known(self.device), "sam2.device", "auto, cpu, cuda, cuda:N or mps", self.device)

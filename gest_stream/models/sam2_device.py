@@ -6,12 +6,12 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from gest_stream.config import Precision, Sam2Config, Sam2Runner
+from gest_stream.config import Precision, Sam2Config, Sam2Runner, Sam2Size
 from gest_stream.errors import DeviceError
 
 _log = logging.getLogger(__name__)
@@ -109,6 +109,9 @@ def choose_compute(config: Sam2Config) -> Compute:
     if config.threads:
         torch.set_num_threads(config.threads)
     compute = Compute.choose(config.device, config.precision)
+    if config.precision is Precision.AUTO and config.size is Sam2Size.NANO and compute.device.type == "cpu":
+        # its products are too small: with AMX bfloat16 took twice as long (benchmarks/results/builtin_sam2_nano.json)
+        compute = replace(compute, dtype=torch.float32)
     if config.runner is Sam2Runner.GRAPH and not compute.is_cuda:
         raise DeviceError(f"runner graph: needs a CUDA device, got {compute.device}; use runner fixed or auto")
     return compute

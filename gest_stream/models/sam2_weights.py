@@ -10,14 +10,22 @@ import torch
 
 from gest_stream.config import Sam2Size
 from gest_stream.errors import MissingDependencyError, WeightsError
+from gest_stream.models.builtin import builtin_path, read_builtin
 from gest_stream.models.checkpoint import read_state
+from gest_stream.models.registry import sam2_weights_name
+from gest_stream.models.sam2_nano import NANO_NAME, NANO_OVERRIDES, NANO_STAGES, NANO_TRUNK_WIDTH
+from gest_stream.models.store import ModelStore
 
 CONFIG_FILES: Mapping[Sam2Size, str] = {
     Sam2Size.TINY: "sam2.1_hiera_t.yaml",
     Sam2Size.SMALL: "sam2.1_hiera_s.yaml",
     Sam2Size.BASE_PLUS: "sam2.1_hiera_b+.yaml",
     Sam2Size.LARGE: "sam2.1_hiera_l.yaml",
+    Sam2Size.NANO: "sam2.1_hiera_t.yaml",
 }
+
+OVERRIDES: Mapping[Sam2Size, tuple[str, ...]] = {Sam2Size.NANO: NANO_OVERRIDES}
+"""What a size changes of its file."""
 
 # What upstream's build_sam2_video_predictor(apply_postprocessing=True) sets, without its hole filling, which needs a
 # CUDA extension and which we do on the masks that leave.
@@ -28,7 +36,13 @@ _VIDEO_SETTINGS = (
     "model.binarize_mask_from_pts_for_mem_enc=true",
 )
 
-_WIDTH_AND_DEPTH = {(96, 12): "tiny", (96, 16): "small", (112, 24): "base_plus", (144, 48): "large"}
+_WIDTH_AND_DEPTH = {
+    (96, 12): "tiny",
+    (96, 16): "small",
+    (112, 24): "base_plus",
+    (144, 48): "large",
+    (NANO_TRUNK_WIDTH, sum(NANO_STAGES)): "nano",
+}
 _STRIDE = 16
 
 
@@ -47,7 +61,7 @@ def build_modules(size: Sam2Size, image_size: int, overrides: Sequence[str] = ()
     """An untrained `sam2.modeling.sam2_base.SAM2Base` in evaluation mode, on the CPU.
 
     Args:
-        size: Which of the official configs to start from.
+        size: Which of the configs to start from.
         image_size: Side of the input in pixels, a multiple of 32.
         overrides: Further settings, "model.path.to.value=…", for models of other shapes; hydra's "++" may precede
             them.
@@ -66,10 +80,24 @@ def build_modules(size: Sam2Size, image_size: int, overrides: Sequence[str] = ()
         ) from exc
     path = Path(sam2.__file__).parent / "configs" / "sam2.1" / CONFIG_FILES[size]
     changes = OmegaConf.from_dotlist(
-        [*_VIDEO_SETTINGS, *size_overrides(image_size), *(one.lstrip("+") for one in overrides)]
+        [
+            *_VIDEO_SETTINGS,
+            *OVERRIDES.get(size, ()),
+            *size_overrides(image_size),
+            *(one.lstrip("+") for one in overrides),
+        ]
     )
     config = OmegaConf.merge(OmegaConf.load(path), changes)
     return instantiate(config.model, _recursive_=True).eval().requires_grad_(False)
+
+
+def weights_of(size: Sam2Size) -> Path:
+    """A size's own weights: those in the package for nano, else the official ones, fetched first where they are absent.
+
+    Raises:
+        WeightsError: They can neither be found nor fetched.
+    """
+    return builtin_path(NANO_NAME) if size is Sam2Size.NANO else ModelStore().fetch(sam2_weights_name(size))
 
 
 def load_checkpoint(modules: Any, path: Path, model_name: str) -> None:
@@ -77,13 +105,14 @@ def load_checkpoint(modules: Any, path: Path, model_name: str) -> None:
 
     Args:
         modules: From `build_modules`.
-        path: A file of torch.save, {"model": state dict} or the state dict itself; only tensors are unpickled.
+        path: A file of torch.save, {"model": state dict} or the state dict itself, of which only tensors are unpickled;
+            or .safetensors as the built-in models have.
         model_name: What `modules` is, for messages.
 
     Raises:
         WeightsError: The file cannot be read, is no checkpoint, or belongs to a model of another shape.
     """
-    state = read_state(path)
+    state = read_builtin(path)[0] if path.suffix == ".safetensors" else read_state(path)
     own = modules.state_dict()
     absent = sorted(own.keys() - state.keys())
     foreign = sorted(state.keys() - own.keys())
@@ -110,7 +139,7 @@ def _remedy(state: Mapping[str, torch.Tensor]) -> str:
     blocks = {name.split(".")[3] for name in state if name.startswith("image_encoder.trunk.blocks.")}
     size = _WIDTH_AND_DEPTH.get((patches.shape[0], len(blocks)))
     if size is None:
-        return f"its trunk has width {patches.shape[0]} and {len(blocks)} blocks, which is none of the official sizes"
+        return f"its trunk has width {patches.shape[0]} and {len(blocks)} blocks, which is none of the known sizes"
     if "no_obj_embed_spatial" not in state:
         return f"it looks like SAM 2.0 {size}; use a SAM 2.1 checkpoint"
     return f"it looks like {size}; use --size {size}"
