@@ -16,6 +16,7 @@ from gest_stream.errors import ConfigError
 from gest_stream.interfaces import SourceInfo
 from gest_stream.overlay import Renderer
 from gest_stream.rtc.outgoing import FedTrack
+from gest_stream.sinks.frame_memory import as_video_frame
 from gest_stream.sinks.letterbox import pad_to_even
 from gest_stream.sinks.threaded import ThreadedSink
 from gest_stream.types import FrameResult
@@ -120,11 +121,10 @@ class PictureSink(ThreadedSink):
             self._loop.call_soon_threadsafe(self._show, picture)
 
     def _drawn(self, result: FrameResult) -> VideoFrame:
-        import av
         from av.video.reformatter import ColorRange, Colorspace
 
         assert self._reformatter is not None
-        drawn = av.VideoFrame.from_ndarray(np.ascontiguousarray(pad_to_even(self._renderer.render(result))), "rgb24")
+        drawn = as_video_frame(np.ascontiguousarray(pad_to_even(self._renderer.render(result))))
         picture = self._reformatter.reformat(
             drawn,
             format="yuv420p",
