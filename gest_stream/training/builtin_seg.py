@@ -50,6 +50,9 @@ _DICE: Final = 1.0
 _LONGEST_GRADIENT: Final = 1.0
 _AVERAGE_DECAY: Final = 0.998
 """Of the moving average of the weights, which is what is measured and kept."""
+_SMALL_SHARE: Final = 0.5
+"""Of the steps, with smaller pictures, where the number of steps is known: a network learns what it looks for before it
+learns where the edges are (progressive learning, Tan and Le 2021)."""
 _MEASURE_BATCH: Final = 16
 
 
@@ -127,7 +130,9 @@ class _Training(TrainingRun[SegBatch]):
         compute: Compute,
         tell: OnProgress,
     ) -> None:
-        super().__init__(config, state, _schedule_of(config), tell)
+        schedule = _schedule_of(config)
+        super().__init__(config, state, schedule, tell)
+        self._steps = schedule.steps
         self._config, self._learnt, self._kept, self._state, self._compute = config, learnt, kept, state, compute
         torch.manual_seed(config.seed)
         self._net = HandSegNet().to(compute.device).to(memory_format=torch.channels_last)
@@ -141,7 +146,8 @@ class _Training(TrainingRun[SegBatch]):
     def _batches(self, first: int) -> Generator[SegBatch, None, None]:
         config = self._config
         threads = max(1, config.threads or torch.get_num_threads() // 2)
-        return batches(self._learnt, config.seed, config.batch or DEFAULT_BATCH, first, threads)
+        small_until = int(_SMALL_SHARE * self._steps) if math.isfinite(self._steps) else 0
+        return batches(self._learnt, config.seed, config.batch or DEFAULT_BATCH, first, threads, small_until)
 
     def _learn(self, batch: SegBatch, rate_share: float) -> float:
         for group in self._optimizer.param_groups:

@@ -33,6 +33,9 @@ AUGMENT: Final = AugmentConfig(zoom=1.6, turn_deg=20.0, tint=0.1, blur=0.15, noi
 _CANVASES: Final = ((INPUT_PX, 192), (INPUT_PX, 144), (INPUT_PX, INPUT_PX), (192, INPUT_PX), (144, INPUT_PX))
 """(width, height) of the pictures of a step: 4:3, 16:9, 1:1, and upright as phones record."""
 _CANVAS_SHARES: Final = (0.3, 0.35, 0.1, 0.1, 0.15)
+SMALL: Final = 0.625
+"""How large pictures are in the first part of a training, which is 2.5 times as quick then."""
+
 _CANVAS_STREAM: Final = 1 << 20
 """Beyond any slot of a batch."""
 
@@ -139,7 +142,9 @@ def pictures_of(clip: WideClip) -> list[SegPicture]:
     return pictures
 
 
-def batches(pictures: SegPictures, seed: int, batch: int, first: int, threads: int) -> Generator[SegBatch, None, None]:
+def batches(
+    pictures: SegPictures, seed: int, batch: int, first: int, threads: int, small_until: int = 0
+) -> Generator[SegBatch, None, None]:
     """Batches without end; what is in them follows from the pictures, the seed and the step alone.
 
     Args:
@@ -148,6 +153,7 @@ def batches(pictures: SegPictures, seed: int, batch: int, first: int, threads: i
         batch: Pictures a step.
         first: Number of the step that the first batch is for.
         threads: That change pictures, ahead of their use.
+        small_until: Up to this step pictures are smaller than the network gets them later.
     """
     import torch
 
@@ -155,7 +161,7 @@ def batches(pictures: SegPictures, seed: int, batch: int, first: int, threads: i
         step, slot = place
         rng = np.random.default_rng((seed, step, slot))
         drawn = pictures.draw(rng)
-        moved = augment(drawn.picture, _canvas_of(seed, step), rng, AUGMENT)
+        moved = augment(drawn.picture, _canvas_of(seed, step, SMALL if step < small_until else 1.0), rng, AUGMENT)
         return network_input(SegPicture(moved, drawn.arms_labelled))
 
     places = ((step, slot) for step in count(first) for slot in range(batch))
@@ -180,10 +186,11 @@ def network_input(seen: SegPicture) -> tuple[NDArray[np.uint8], NDArray[np.uint8
     return image, class_shares(labels, grid, "forearm" in CLASSES, seen.arms_labelled)
 
 
-def _canvas_of(seed: int, step: int) -> tuple[int, int]:
-    """(width, height) of the pictures of a step."""
+def _canvas_of(seed: int, step: int, scale: float) -> tuple[int, int]:
+    """(width, height) of the pictures of a step, whole cells."""
     rng = np.random.default_rng((seed, step, _CANVAS_STREAM))
-    return _CANVASES[int(rng.choice(len(_CANVASES), p=_CANVAS_SHARES))]
+    width, height = _CANVASES[int(rng.choice(len(_CANVASES), p=_CANVAS_SHARES))]
+    return round(scale * width / CELL_PX) * CELL_PX, round(scale * height / CELL_PX) * CELL_PX
 
 
 def _load(

@@ -121,3 +121,9 @@ def test_batches_have_the_shapes_of_frames(tmp_path: Path) -> None:
     shapes = Counter(tuple(batch.images.shape[1:3]) for batch in islice(batches(pictures, 0, 1, 0, 2), 40))
     assert set(shapes) == {(192, 256), (160, 256), (256, 256), (256, 192), (256, 160)}
     assert shapes[192, 256] + shapes[160, 256] > 20
+
+
+def test_pictures_are_smaller_until_the_step_that_is_told() -> None:
+    pictures = SegPictures({ClipKind.RENDERED: pictures_of(disc_clip(0, ClipKind.RENDERED))})
+    sides = [max(batch.images.shape[1:3]) for batch in islice(batches(pictures, 0, 1, 0, 1, small_until=3), 5)]
+    assert sides == [160, 160, 160, 256, 256]
