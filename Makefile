@@ -9,10 +9,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 OUT ?= demo_out
 
-.PHONY: install dev demo test test-slow check bench plugins clean help
+.PHONY: install dev demo test test-slow check bench bench-ci results plugins clean help
 
 help:
-	@echo "make install | demo | test | test-slow | check | bench | plugins | clean"
+	@echo "make install | demo | test | test-slow | check | bench | bench-ci | results | plugins | clean"
 
 $(VENV)/.base: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found; install one or pass PYTHON=/path/to/python3" >&2; exit 1; }
@@ -51,6 +51,14 @@ check: dev
 
 bench: dev
 	@$(BIN)/python -m benchmarks
+
+# fails where ours has become slow beside what it is compared with in the same run
+bench-ci: dev
+	@$(BIN)/python -m benchmarks.ci
+
+# benchmarks/RESULTS.md from the JSONs in benchmarks/results
+results: dev
+	@$(BIN)/python -m benchmarks.results_page
 
 # the OBS and frei0r plugins, each where its headers are here (plugins/README.md)
 plugins:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,13 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
 
+def _command() -> str:
+    """What was typed to run this."""
+    spec = sys.modules["__main__"].__spec__
+    module = spec.name.removesuffix(".__main__") if spec is not None else sys.argv[0]
+    return shlex.join(["python", "-m", module, *sys.argv[1:]])
+
+
 def write_result(path: Path, name: str, figures: Mapping[str, Any], head: Mapping[str, Any] | None = None) -> None:
     """Write one benchmark's JSON and say where.
 
@@ -24,7 +33,7 @@ def write_result(path: Path, name: str, figures: Mapping[str, Any], head: Mappin
         figures: What was measured, units in the names.
         head: `conditions()` from before the measurement; taken now where None.
     """
-    record = {"v": 1, "benchmark": name, **(head or conditions()), **figures}
+    record = {"v": 1, "benchmark": name, "command": _command(), **(head or conditions()), **figures}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=2) + "\n")
     print(f"{name}: {path}")
