@@ -12,6 +12,7 @@ from gest_stream.config import EffectConfig, EffectKind
 from gest_stream.errors import ConfigError, InvalidInputError
 from gest_stream.overlay import Renderer, draw_landmarks, track_colour
 from gest_stream.overlay.labels import label_text
+from gest_stream.overlay.matte import blend, tint
 from gest_stream.overlay.palette import GREEN_SCREEN, text_colour_on
 from gest_stream.testing import make_landmarks
 from gest_stream.types import (
@@ -81,6 +82,14 @@ def test_the_overlay_mixes_the_tracks_colour_in_by_opacity() -> None:
     assert (out[60, 39] == GREY).all()
     assert (out[60, 80] == GREY).all()
     assert (out[29, 60] == GREY).all()
+
+
+@pytest.mark.parametrize("track_id", range(1, 8))
+def test_tinting_is_blending_with_a_picture_of_that_colour(track_id: int) -> None:
+    image, alpha = (part.astype(np.uint8) for part in np.meshgrid(np.arange(256), np.arange(256)))
+    image = np.repeat(image[..., None], 3, axis=2)
+    colour = track_colour(track_id)
+    assert np.array_equal(tint(image, colour, alpha), blend(np.full_like(image, colour), image, alpha))
 
 
 def test_green_shows_the_hand_alone_at_its_exact_pixels() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gest_stream.errors import InvalidInputError
+from gest_stream.overlay.palette import Colour
 from gest_stream.types import FrameResult, HandMask
 
 Slices = tuple[slice, slice]
@@ -80,3 +81,15 @@ def blend(front: NDArray[np.uint8], back: NDArray[np.uint8], alpha: NDArray[np.u
     weights = cv2.merge((alpha, alpha, alpha))
     mixed = cv2.multiply(front, weights, scale=1 / 255)
     return np.asarray(cv2.add(mixed, cv2.multiply(back, cv2.bitwise_not(weights), scale=1 / 255)), np.uint8)
+
+
+def tint(image: NDArray[np.uint8], colour: Colour, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """One colour over `image`, (h, w, 3) uint8, by (h, w) uint8 alpha: `blend` with a picture of that colour.
+
+    Without the picture: filling one takes NumPy longer (0.47 ms of 330x300) than all that is done here (0.2 ms).
+    """
+    import cv2
+
+    front = cv2.merge([cv2.convertScaleAbs(alpha, alpha=value / 255) for value in colour])
+    rest = cv2.bitwise_not(cv2.cvtColor(alpha, cv2.COLOR_GRAY2RGB))
+    return np.asarray(cv2.add(front, cv2.multiply(image, rest, scale=1 / 255)), np.uint8)

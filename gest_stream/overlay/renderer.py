@@ -18,7 +18,7 @@ from gest_stream.overlay.backgrounds import (
 )
 from gest_stream.overlay.labels import draw_label
 from gest_stream.overlay.landmarks import draw_hand, line_width_px
-from gest_stream.overlay.matte import Matte, blend, combined, mattes_of
+from gest_stream.overlay.matte import Matte, blend, combined, mattes_of, tint
 from gest_stream.overlay.palette import GREEN_SCREEN, track_colour
 from gest_stream.types import FrameResult, HandMask
 
@@ -86,11 +86,8 @@ class Renderer:
 
         out = result.frame.image.copy()
         for track_id, matte in mattes_of(result, self._config.feather_px):
-            part = out[matte.slices]
-            colour = np.empty_like(part)
-            colour[:] = track_colour(track_id)
-            alpha = cv2.convertScaleAbs(matte.alpha, alpha=self._config.opacity)
-            out[matte.slices] = blend(colour, part, alpha)
+            alpha = np.asarray(cv2.convertScaleAbs(matte.alpha, alpha=self._config.opacity), np.uint8)
+            out[matte.slices] = tint(out[matte.slices], track_colour(track_id), alpha)
         return out
 
     def _contour(self, result: FrameResult) -> NDArray[np.uint8]:
