@@ -30,6 +30,10 @@ SHARES: Final[Mapping[ClipKind, float]] = {ClipKind.RENDERED: 0.45, ClipKind.COM
 AUGMENT: Final = AugmentConfig(zoom=1.6, turn_deg=20.0, tint=0.1, blur=0.15, noise=0.2, jpeg=0.2)
 """Clips have gone through a camera of their own; this makes more of each."""
 
+PASTE: Final = 0.35
+"""Chance that the hands and forearms of another picture are pasted over one (Ghiasi et al. 2021, simple copy-paste):
+hands that were rendered for seconds so meet more backgrounds, and other hands, than were rendered."""
+
 _CANVASES: Final = ((INPUT_PX, 192), (INPUT_PX, 144), (INPUT_PX, INPUT_PX), (192, INPUT_PX), (144, INPUT_PX))
 """(width, height) of the pictures of a step: 4:3, 16:9, 1:1, and upright as phones record."""
 _CANVAS_SHARES: Final = (0.3, 0.35, 0.1, 0.1, 0.15)
@@ -83,9 +87,9 @@ class SegPictures:
         """How many there are, by kind."""
         return {str(kind): len(pictures) for kind, pictures in self.by_kind.items()}
 
-    def draw(self, rng: np.random.Generator) -> SegPicture:
-        """One of them, its kind with the chance of `SHARES`."""
-        kinds = list(self.by_kind)
+    def draw(self, rng: np.random.Generator, cut_out: bool = False) -> SegPicture:
+        """One of them, its kind with the chance of `SHARES`; to be cut out, one whose forearms are labelled."""
+        kinds = [kind for kind in self.by_kind if not cut_out or kind is not ClipKind.REAL] or list(self.by_kind)
         shares = np.array([SHARES[kind] for kind in kinds])
         pictures = self.by_kind[kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]]
         return pictures[int(rng.integers(len(pictures)))]
@@ -160,8 +164,13 @@ def batches(
     def changed(place: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         step, slot = place
         rng = np.random.default_rng((seed, step, slot))
+        canvas = _canvas_of(seed, step, SMALL if step < small_until else 1.0)
         drawn = pictures.draw(rng)
-        moved = augment(drawn.picture, _canvas_of(seed, step, SMALL if step < small_until else 1.0), rng, AUGMENT)
+        moved = augment(drawn.picture, canvas, rng, AUGMENT)
+        if rng.random() < PASTE:
+            over = pictures.draw(rng, cut_out=True)
+            if over.arms_labelled:
+                moved = pasted(moved, augment(over.picture, canvas, rng, AUGMENT))
         return network_input(SegPicture(moved, drawn.arms_labelled))
 
     places = ((step, slot) for step in count(first) for slot in range(batch))
@@ -169,6 +178,16 @@ def batches(
         while True:
             images, shares = (np.stack(planes) for planes in zip(*(next(coming) for _ in range(batch)), strict=True))
             yield SegBatch(torch.from_numpy(images), torch.from_numpy(shares))
+
+
+def pasted(below: LabelledImage, above: LabelledImage) -> LabelledImage:
+    """The hands and forearms of `above`, with an edge a pixel soft, over a picture of the same size."""
+    import cv2
+
+    cut = (above.labels == HAND) | (above.labels == FOREARM)
+    alpha = np.asarray(cv2.blur(cut.astype(np.float32), (3, 3)), np.float32)[..., None]
+    image = below.image + alpha * (above.image.astype(np.float32) - below.image)
+    return LabelledImage(image.round().astype(np.uint8), np.where(cut, above.labels, below.labels))
 
 
 def network_input(seen: SegPicture) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -17,6 +17,7 @@ from gest_stream.training.builtin_seg_data import (
     load_held_out_pictures,
     load_training_pictures,
     network_input,
+    pasted,
     pictures_of,
 )
 from gest_stream.training.labels import BACKGROUND, FOREARM, HAND, IGNORE, LabelledImage
@@ -105,6 +106,24 @@ def test_kinds_are_drawn_by_their_shares_and_what_is_absent_is_left_to_the_other
     drawn = Counter(id(both.draw(rng)) for _ in range(2000))
     assert drawn[id(hand)] / 2000 == pytest.approx(0.45 / 0.7, abs=0.04)
     assert drawn[id(hand)] + drawn[id(arm)] == 2000
+
+
+def test_only_pictures_whose_forearms_are_labelled_are_cut_out() -> None:
+    both = SegPictures({ClipKind.RENDERED: [a_picture(HAND)], ClipKind.REAL: [a_picture(HAND, arms_labelled=False)]})
+    rng = np.random.default_rng(0)
+    assert all(both.draw(rng, cut_out=True).arms_labelled for _ in range(50))
+    assert not all(both.draw(rng).arms_labelled for _ in range(50))
+
+
+def test_hands_and_forearms_are_pasted_over_and_nothing_else() -> None:
+    labels = np.full((64, 96), BACKGROUND, np.uint8)
+    labels[:, 20:40], labels[:, 40:60], labels[:, 60:80] = HAND, FOREARM, IGNORE
+    above = LabelledImage(np.full((64, 96, 3), 250, np.uint8), labels)
+    below = LabelledImage(np.full((64, 96, 3), 10, np.uint8), np.full((64, 96), IGNORE, np.uint8))
+    both = pasted(below, above)
+    assert both.labels[30, [10, 25, 50, 70, 90]].tolist() == [IGNORE, HAND, FOREARM, IGNORE, IGNORE]
+    assert both.image[30, [10, 25, 50, 70, 90], 0].tolist() == [10, 250, 250, 10, 10]
+    assert 10 < both.image[30, 20, 0] < 250
 
 
 def test_batches_follow_from_the_seed_and_the_step_alone() -> None:
