@@ -1,7 +1,7 @@
 """What every system of the SAM2 benchmark is given: the same frames, prompts and weights.
 
 There are no official weights in it: time does not depend on what they are, and seeded ones are there on every machine.
-The nano model is upstream's tiny configuration made narrow (small_sam2.py), for runs of very many steps.
+The nano model is the product's own size (models/sam2_nano.py), for runs of very many steps.
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.small_sam2 import SMALL_OVERRIDES
 from gest_stream.config import Precision, Sam2Config, Sam2Runner, Sam2Size
 from gest_stream.models.sam2_engine import Sam2Engine
+from gest_stream.models.sam2_nano import NANO_OVERRIDES
 from gest_stream.models.sam2_weights import build_modules
 from gest_stream.types import Prompt
 from tests.models.sam2_upstream import weights
 
 DISTINCT_FRAMES = 8
-_OF_ANOTHER_SIZE = ("image_size", "feat_sizes", "window_spec")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ class Model:
     Args:
         size: The official configuration that it starts from.
         image_size: Side of the square that it takes, pixels.
-        nano: Make it narrow.
+        nano: Make it narrow, as the size nano.
     """
 
     size: Sam2Size
@@ -42,11 +41,7 @@ class Model:
     @property
     def overrides(self) -> tuple[str, ...]:
         """Settings on top of the official configuration, "model.path.to.value=…"."""
-        if not self.nano:
-            return ()
-        kept = [one.lstrip("+") for one in SMALL_OVERRIDES if not any(name in one for name in _OF_ANOTHER_SIZE)]
-        grid = self.image_size // 16
-        return (*kept, f"model.image_encoder.trunk.window_spec=[8,4,{grid},8]")
+        return NANO_OVERRIDES if self.nano else ()
 
     def state(self) -> dict[str, torch.Tensor]:
         """Seeded weights under which no path is degenerate."""

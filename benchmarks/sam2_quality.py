@@ -1,9 +1,9 @@
 """What each quality switch around SAM2 is worth, on rendered clips with exact truth, with the real engine and tracker.
 
-    python -m benchmarks.sam2_quality [--presets crossing …] [--weights small.pt] [--sheets folder] [--json out.json]
+    python -m benchmarks.sam2_quality [--presets crossing …] [--weights FILE] [--sheets folder] [--json out.json]
 
-The weights are those of the benchmark's own small SAM2 (small_sam2.py): absolute figures say nothing about the official
-weights, differences between variants say what a switch does around a SAM2 that works. A clip is rendered once and kept
+The model is the size nano with the package's weights: absolute figures say nothing about the official weights,
+differences between variants say what a switch does around a SAM2 that works. A clip is rendered once and kept
 in a cache, detected once and encoded once; every variant gets the same landmarks and features, so all that differs is
 the one switch. Where a difference's interval holds 0, nothing was shown. Pictures in a row are wrong together, so the
 bootstrap draws half seconds, not hand-frames.
@@ -28,7 +28,6 @@ from typing import Any, Final
 from benchmarks.quality import contact_sheet
 from benchmarks.report import RESULTS, ROOT, conditions, write_result
 from benchmarks.sam2_quality_scores import Scores, compared, score_clip, summary
-from benchmarks.small_sam2 import IMAGE_SIZE, SMALL_OVERRIDES, default_folder, default_weights
 from gest_stream.build import HandTracker, make_detector
 from gest_stream.config import (
     ConditioningKeep,
@@ -39,18 +38,21 @@ from gest_stream.config import (
     Precision,
     PromptConfig,
     Sam2Config,
+    Sam2Size,
     TrackerConfig,
 )
 from gest_stream.interfaces import Segmenter
+from gest_stream.models.builtin import builtin_path
 from gest_stream.models.light import LightSegmenter
 from gest_stream.models.sam2 import Sam2Segmenter, load_engine
 from gest_stream.models.sam2_engine import Sam2Encoded
+from gest_stream.models.sam2_nano import NANO_NAME
 from gest_stream.synthetic import PRESETS, ClipConfig, SyntheticFrame, preset
 from gest_stream.synthetic.workers import render_in_processes
 from gest_stream.types import Frame, FrameResult, HandLandmarks, HandMask, Observation, PromptMode
 
 ABOUT: Final = (
-    "The weights are those of a small SAM2 that was trained on renders of the same renderer: absolute figures say "
+    "The model is the size nano, which was trained on renders of the same renderer: absolute figures say "
     "nothing of the official weights. Every variant differs from the default by its name alone; 'light' is another "
     "segmenter on the same frames and landmarks. A hand that can be seen but has no mask counts as IoU and boundary F "
     "0. Intervals: percentile bootstrap over blocks of 15 frames. 'keep' acts on several prompts of one hand, and the "
@@ -121,7 +123,7 @@ class Clip:
     Args:
         frames: With their truth.
         detections: MediaPipe's, of each frame.
-        encoded: The small model's features of each frame.
+        encoded: The model's features of each frame.
     """
 
     frames: Sequence[SyntheticFrame]
@@ -197,6 +199,13 @@ def _appended(one: Observation) -> Observation:
     return one if one.prompt is None else replace(one, prompt=replace(one.prompt, mode=PromptMode.APPEND))
 
 
+def default_folder() -> Path:
+    """Where rendered clips are kept: a cache, outside the repository."""
+    import pooch
+
+    return Path(pooch.os_cache("gest_stream")) / "benchmarks" / "quality_clips"
+
+
 def rendered_clip(config: ClipConfig, folder: Path) -> list[SyntheticFrame]:
     """The clip's frames, from the cache where the same renderer has rendered them before."""
     sources = sorted((ROOT / "gest_stream" / "synthetic").glob("*.py"))
@@ -223,13 +232,13 @@ def prepare(config: ClipConfig, weights: Path, folder: Path) -> Clip:
         detections = [detector.detect(rendered.frame) for rendered in frames]
     finally:
         detector.close()
-    engine = load_engine(small_config(), weights, MAX_OBJECTS, SMALL_OVERRIDES)
+    engine = load_engine(nano_config(), weights, MAX_OBJECTS)
     return Clip(frames, detections, [engine.encode(rendered.frame.image) for rendered in frames])
 
 
-def small_config(**changes: Any) -> Sam2Config:
-    """The settings of the small SAM2, on one thread, all else by default but for `changes`."""
-    return Sam2Config(image_size=IMAGE_SIZE, device="cpu", precision=Precision.FLOAT32, threads=1, **changes)
+def nano_config(**changes: Any) -> Sam2Config:
+    """The settings of the size nano on one thread, all else by default but for `changes`."""
+    return Sam2Config(size=Sam2Size.NANO, device="cpu", precision=Precision.FLOAT32, threads=1, **changes)
 
 
 def track_clip(clip: Clip, segmenter: Segmenter[Any], tracker: TrackerConfig) -> list[FrameResult]:
@@ -241,7 +250,7 @@ def track_clip(clip: Clip, segmenter: Segmenter[Any], tracker: TrackerConfig) ->
 
 def run_variant(clip: Clip, variant: Variant, weights: Path) -> tuple[list[FrameResult], list[tuple[int, int]]]:
     """What the tracker makes of a clip in one variant, and its prompts as (frame, track)."""
-    engine = load_engine(small_config(**variant.changes), weights, MAX_OBJECTS, SMALL_OVERRIDES)
+    engine = load_engine(nano_config(**variant.changes), weights, MAX_OBJECTS)
     segmenter = EncodedSegmenter(Sam2Segmenter(engine), clip.encoded, variant)
     return track_clip(clip, segmenter, variant.tracker), segmenter.prompted
 
@@ -253,7 +262,7 @@ class Job:
     Args:
         name: Of the clip.
         config: What to render.
-        weights: Of the small SAM2.
+        weights: Of the size nano.
         folder: Where rendered clips are kept.
         sheets: Where contact sheets go; None for none.
     """
@@ -310,14 +319,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--presets", nargs="+", default=list(PRESETS), choices=list(PRESETS))
     parser.add_argument("--frames", type=int, help="only the first of each clip")
-    parser.add_argument("--weights", type=Path, default=default_weights())
-    parser.add_argument("--folder", type=Path, default=default_folder() / "quality_clips", help="rendered clips")
+    parser.add_argument("--weights", type=Path, default=builtin_path(NANO_NAME))
+    parser.add_argument("--folder", type=Path, default=default_folder(), help="rendered clips")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--sheets", type=Path, help="folder for contact sheets (PNG) to look at")
     parser.add_argument("--json", type=Path, default=RESULTS / "sam2_quality.json")
     args = parser.parse_args()
     if not args.weights.exists():
-        print(f"sam2_quality: skipped, no weights at {args.weights}; make them: python -m benchmarks.train_small_sam2")
+        remedy = "make them by: gest-stream train builtin --preset sam2-nano"
+        print(f"sam2_quality: skipped, no weights at {args.weights}; {remedy}")
         return
     head = conditions()
     frames = {} if args.frames is None else {"frames": args.frames}

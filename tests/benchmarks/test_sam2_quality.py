@@ -9,7 +9,8 @@ import torch
 from benchmarks import sam2_quality
 from benchmarks.sam2_quality import DEFAULT, LIGHT, VARIANTS, Job, ScriptedDetector, figures_of, measure_clip
 from benchmarks.sam2_quality_scores import Scores, compared, score_clip, summary
-from benchmarks.small_sam2 import build_small_sam2
+from gest_stream.config import Sam2Size
+from gest_stream.models.sam2_weights import build_modules
 from gest_stream.synthetic import ClipConfig, SyntheticFrame, render_clip
 from gest_stream.types import FrameResult, Handedness, HandMask, MaskSource, Track, TrackState
 
@@ -98,8 +99,8 @@ def test_an_untrained_model_runs_through_every_kind_of_variant(
     tmp_path: Path, clip: list[SyntheticFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
-    weights = tmp_path / "small.pt"
-    torch.save({"model": build_small_sam2().state_dict()}, weights)
+    weights = tmp_path / "nano.pt"
+    torch.save({"model": build_modules(Sam2Size.NANO, 256).state_dict()}, weights)
     kept = {name: VARIANTS[name] for name in (DEFAULT, "upstream-like", "append", "reprompt alone")}
     monkeypatch.setattr(sam2_quality, "VARIANTS", kept)
     told = ScriptedDetector([tuple(hand.landmarks for hand in rendered.hands) for rendered in clip])
