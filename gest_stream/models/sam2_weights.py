@@ -12,9 +12,7 @@ from gest_stream.config import Sam2Size
 from gest_stream.errors import MissingDependencyError, WeightsError
 from gest_stream.models.builtin import builtin_path, read_builtin
 from gest_stream.models.checkpoint import read_state
-from gest_stream.models.registry import sam2_weights_name
 from gest_stream.models.sam2_nano import NANO_NAME, NANO_OVERRIDES, NANO_STAGES, NANO_TRUNK_WIDTH
-from gest_stream.models.store import ModelStore
 
 CONFIG_FILES: Mapping[Sam2Size, str] = {
     Sam2Size.TINY: "sam2.1_hiera_t.yaml",
@@ -97,7 +95,12 @@ def weights_of(size: Sam2Size) -> Path:
     Raises:
         WeightsError: They can neither be found nor fetched.
     """
-    return builtin_path(NANO_NAME) if size is Sam2Size.NANO else ModelStore().fetch(sam2_weights_name(size))
+    if size is Sam2Size.NANO:
+        return builtin_path(NANO_NAME)
+    from gest_stream.models.registry import sam2_weights_name
+    from gest_stream.models.store import ModelStore  # needs pooch, which the engine does without
+
+    return ModelStore().fetch(sam2_weights_name(size))
 
 
 def load_checkpoint(modules: Any, path: Path, model_name: str) -> None:

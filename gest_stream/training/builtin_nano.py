@@ -1,14 +1,15 @@
 """Trains `sam2-nano` from nothing: `gest-stream train builtin --preset sam2-nano`.
 
 Batches, loss and step are those of `gest-stream train sam2`. What is here is how a model without weights is brought
-up: everything is trained, on single frames first, then on longer and longer sequences with memory.
+up: everything is trained, on single frames first, then on longer and longer sequences with memory, and on pictures of
+half the size first, which cost a quarter.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
@@ -46,12 +47,17 @@ if TYPE_CHECKING:
 
 DEFAULT_STEPS: Final = 3000
 PEAK_RATE: Final = 1e-3
-PHASES: Final = ((0.45, 1, 10), (0.7, 3, 4), (1.0, 6, 2))
-"""(until this share of the training, frames a sequence, clips a batch); `--batch` scales the clips."""
+PHASES: Final = ((0.3, 128, 1, 16), (0.5, 128, 4, 10), (0.65, 256, 1, 8), (1.0, 256, 5, 2))
+"""(until this share of the training, side of a picture, frames a sequence, clips a batch); `--batch` scales the clips
+against the first phase's."""
 
-RULES: Final = SampleRules(
-    max_stride=2, max_objects=2, min_started_px=60, again=0.15, refined=0.1, corrected=0.15, outside_is_void=True
-)
+RULES: Final = SampleRules(max_objects=2, again=0.15, refined=0.1, corrected=0.15, outside_is_void=True)
+
+_WINDOWS: Final = {128: ("model.image_encoder.trunk.window_spec=[8,4,8,4]",)}
+"""Where the later stages' windows would be larger than what they look at; they have no weights of their own."""
+
+_STARTED_SHARE: Final = 0.001
+"""Of the picture that a hand must cover to be followed."""
 
 _WEIGHT_DECAY: Final = 0.02
 _WARM_UP_STEPS: Final = 200
@@ -115,13 +121,14 @@ class NanoTraining(TrainingRun[Batch]):
         super().__init__(config, state, Schedule(steps, seconds, warm_up), tell)
         self._config, self._state, self._device = config, state, device
         self._side = trained_side(Sam2Size.NANO)
-        self._clips = NanoClips.find(config.data, self._side, config.val_limit)
-        self._kept = self._clips.measured()
+        self._clips = NanoClips.find(config.data, config.val_limit)
+        self._kept = self._clips.measured(self._side)
         self.model: SAM2Base = build_modules(Sam2Size.NANO, self._side).requires_grad_(True)
         torch.nn.init.constant_(self.model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, _SEEN_AT_FIRST)
         if state.values:
             self.model.load_state_dict(state.values["model"])
         self.model.to(device)
+        self._models = {self._side: self.model} | {side: _sharing(self.model, side) for side in _WINDOWS}
         rate = config.rate or PEAK_RATE
         self._optimizer = make_optimizer(self.model, rate, rate, _WEIGHT_DECAY)
         self.progress = Progress()
@@ -138,26 +145,27 @@ class NanoTraining(TrainingRun[Batch]):
     def _batches(self, first: int) -> Generator[Batch, None, None]:
         for step in count(first):
             if step % _LOOK_AGAIN_STEPS == 0:  # shards may still be written
-                self._clips = NanoClips.find(self._config.data, self._side, self._config.val_limit)
+                self._clips = NanoClips.find(self._config.data, self._config.val_limit)
             share = self._schedule.share_done(step, self._state.elapsed_s)
-            frames, clips = next((n, c) for until, n, c in PHASES if share <= until)
+            side, frames, clips = next(phase[1:] for phase in PHASES if share <= phase[0])
             if self._config.batch is not None:
-                clips = max(1, round(clips * self._config.batch / PHASES[0][2]))
-            yield self._drawn(frames, clips, np.random.default_rng((self._config.seed, step)))
+                clips = max(1, round(clips * self._config.batch / PHASES[0][3]))
+            yield self._drawn(side, frames, clips, np.random.default_rng((self._config.seed, step)))
 
-    def _drawn(self, frames: int, clips: int, rng: np.random.Generator) -> Batch:
+    def _drawn(self, side: int, frames: int, clips: int, rng: np.random.Generator) -> Batch:
         """The batch of a step; clips that show no hand are drawn again."""
+        rules = replace(RULES, min_started_px=round(_STARTED_SHARE * side**2))
         while True:
             kind = draw_kind(frames, rng)
-            found = [clip for _ in range(clips) if (clip := self._clips.draw(frames, rng)) is not None]
-            batch = draw_batch(found, frames, kind, rng, rules=RULES) if found else None
+            found = [clip for _ in range(clips) if (clip := self._clips.draw(frames, side, rng)) is not None]
+            batch = draw_batch(found, frames, kind, rng, rules=rules) if found else None
             if batch is not None:
                 return batch
 
     def _learn(self, batch: Batch, rate_share: float) -> float:
         set_rate(self._optimizer, rate_share)
-        self.model.train()
-        loss, *ious = train_step(self.model, self._optimizer, batch.to(self._device))
+        model = self._models[batch.images.shape[-1]].train()
+        loss, *ious = train_step(model, self._optimizer, batch.to(self._device))
         last = [*self._state.losses[1 - _MOST_SPOILT :], loss]
         if math.isfinite(loss):
             self.progress.note(loss, *ious)
@@ -192,3 +200,12 @@ class NanoTraining(TrainingRun[Batch]):
         self._state.values = {"model": model, "optimizer": self._optimizer.state_dict()}
         write_builtin_state(state_path(self._config.out), self._state)
         write_builtin_history(self._config, self._state)
+
+
+def _sharing(model: SAM2Base, side: int) -> SAM2Base:
+    """The same weights, not copies of them, in modules for pictures of another size."""
+    other: SAM2Base = build_modules(Sam2Size.NANO, side, _WINDOWS[side])
+    for name, module in model.named_modules():
+        twin = other.get_submodule(name)
+        twin._parameters, twin._buffers = module._parameters, module._buffers
+    return other

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ def square(clip: WideClip, side: int) -> TrainingClip:
     def resized(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return np.asarray(cv2.resize(plane, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
 
-    known = bool(np.isfinite(clip.landmarks).all() and np.isfinite(clip.shown).all())
+    known = bool(np.isfinite(clip.landmarks).all())
     void = None
     if clip.void.any():
         void = np.stack([resized(of_frame.astype(np.uint8) * np.uint8(255)) >= _UNKNOWN for of_frame in clip.void])
@@ -45,7 +46,7 @@ def square(clip: WideClip, side: int) -> TrainingClip:
         np.stack([resized(image) for image in clip.images]),
         np.stack([[resized(mask) for mask in of_frame] for of_frame in clip.hands]),
         clip.landmarks if known else None,
-        clip.shown if known else None,
+        np.nan_to_num(clip.shown, nan=1.0) if known else None,  # landmarks were found, so enough of it was seen
         clip.size,
         void,
     )
@@ -97,15 +98,13 @@ class NanoClips:
     Args:
         by_kind: Those to learn from.
         held_out: Those to measure with, all of them sequences.
-        side: Of the squares, pixels.
     """
 
     by_kind: dict[ClipKind, tuple[Path, ...]]
     held_out: tuple[Path, ...]
-    side: int
 
     @classmethod
-    def find(cls, root: Path, side: int, held_out: int) -> NanoClips:
+    def find(cls, root: Path, held_out: int) -> NanoClips:
         """The clips that are there now; those of a rendering that goes on are met when `find` is asked again.
 
         Raises:
@@ -121,28 +120,46 @@ class NanoClips:
         if not any(by_kind.values()) or not kept:
             what = "clips to measure with" if any(by_kind.values()) else "clips to learn from"
             raise InvalidInputError(f"{root}: holds no {what}; write them first, or name their folder with --data")
-        return cls(by_kind, tuple(kept), side)
+        return cls(by_kind, tuple(kept))
 
-    def draw(self, frames: int, rng: np.random.Generator) -> TrainingClip | None:
-        """One clip of at least so many frames; None where it shows no hand."""
+    def draw(self, frames: int, side: int, rng: np.random.Generator) -> TrainingClip | None:
+        """One clip of about so many frames, a square of `side` pixels; None where it shows no hand."""
         kinds = [kind for kind, paths in self.by_kind.items() if paths]
         shares = np.array([KIND_SHARES[kind] for kind in kinds])
         kind = kinds[rng.choice(len(kinds), p=shares / shares.sum())]
         paths = self.by_kind[kind]
-        wide = WideClip.load(paths[rng.integers(len(paths))])
+        wide = _stretch(paths[rng.integers(len(paths))], frames, rng)
         if wide.hands.shape[1] == 0 or (wide.hands >= _UNKNOWN).sum() < _LEAST_PX:
             return None
-        clip = square(wide, self.side)
+        clip = square(wide, side)
         if len(clip) == 1 and frames > 1:
             clip = in_motion(clip, frames, rng)
         if rng.random() < _WITHOUT_LANDMARKS:
             clip = TrainingClip(clip.images, clip.masks, None, None, clip.frame_size, clip.void)
         return clip
 
-    def measured(self) -> list[TrainingClip]:
+    def measured(self, side: int) -> list[TrainingClip]:
         """Every held-out clip that shows a hand."""
         clips = [WideClip.load(path) for path in self.held_out]
-        return [square(clip, self.side) for clip in clips if clip.hands.shape[1] and (clip.hands >= _UNKNOWN).any()]
+        return [square(clip, side) for clip in clips if clip.hands.shape[1] and (clip.hands >= _UNKNOWN).any()]
+
+
+def _stretch(path: Path, frames: int, rng: np.random.Generator) -> WideClip:
+    """Some frames of a clip in order, at an even distance; only those are decoded.
+
+    Raises:
+        InvalidInputError: The clip is damaged.
+    """
+    try:
+        with path.open("rb") as file, np.load(file) as members:
+            total = len(members["landmarks"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
+        raise InvalidInputError(f"{path}: is damaged ({exc}); remove it, and it is made again") from exc
+    frames = min(frames, total)
+    furthest = max(1, (total - 1) // max(frames - 1, 1))
+    stride = int(rng.integers(1, furthest + 1))
+    start = int(rng.integers(total - stride * (frames - 1)))
+    return WideClip.load(path, [start + stride * k for k in range(frames)])
 
 
 def _thinned(paths: Sequence[Path], most: int) -> list[Path]:
