@@ -67,13 +67,15 @@ class FlowFinder:
         import cv2
 
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        # At the resolution searched last, a quarter or half, a patch of 8 must fit: OpenCV reads past the picture else.
+        self._least_cells = 24 if fine else 32
         if fine:
             self._dis.setFinestScale(1)
             self._dis.setVariationalRefinementIterations(0)
 
     def between(self, last: NDArray[np.uint8], now: NDArray[np.uint8]) -> Flow | None:
         """The flow between two (h, w) uint8 pictures of one size; None where they are too small for it."""
-        if min(now.shape) < 24:
+        if min(now.shape) < self._least_cells:
             return None
         back = np.asarray(self._dis.calc(now, last, None), np.float32)
         forth = np.asarray(self._dis.calc(last, now, None), np.float32)
