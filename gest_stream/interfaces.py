@@ -164,6 +164,15 @@ class Segmenter(Protocol[EncodedT]):
         ...
 
 
+@runtime_checkable
+class PacedSegmenter(Segmenter[EncodedT], Protocol[EncodedT]):
+    """A segmenter to which it matters whether frames come at their own pace."""
+
+    def set_live(self, live: bool) -> None:
+        """Told before the first frame."""
+        ...
+
+
 class Redetector(Protocol):
     """Finds hands where the landmark detector does not. Plain synchronous code, called from one thread at a time."""
 

@@ -54,6 +54,19 @@ def make_segmenter(config: PipelineConfig) -> Segmenter[Any] | None:
     _LOG.info("segmenter %s", reason)
     if kind is SegmenterKind.NONE:
         return None
+    return within_deadline(config, _make_segmenter(config, kind))
+
+
+def within_deadline(config: PipelineConfig, segmenter: Segmenter[Any]) -> Segmenter[Any]:
+    """The segmenter itself, or one that gives its masks in time where `config` has a deadline; takes it over."""
+    if config.deadline.limit_ms is None:
+        return segmenter
+    from gest_stream.models.deadline import DeadlineSegmenter
+
+    return DeadlineSegmenter(segmenter, config.deadline, config.light)
+
+
+def _make_segmenter(config: PipelineConfig, kind: SegmenterKind) -> Segmenter[Any]:
     if kind is SegmenterKind.SAM2:
         return _make_sam2(config)
     if kind is SegmenterKind.BUILTIN:

@@ -54,7 +54,8 @@ class SharedModels:
             if segmenter is not None and self._sam2 is not None and self._sam2.compute.is_cuda:
                 segmenter.warmup((1280, 720), _USUAL_HANDS)
             redetector = self._redetector.handle() if self._redetector is not None else None
-            return HandTracker(self._config, segmenter=segmenter, redetector=redetector)
+            in_time = models.within_deadline(self._config, segmenter) if segmenter is not None else None
+            return HandTracker(self._config, segmenter=in_time, redetector=redetector)
         except BaseException:
             if segmenter is not None:
                 segmenter.close()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gest_stream.build import models
 from gest_stream.clock import now_ns
 from gest_stream.config import PipelineConfig
-from gest_stream.interfaces import HandDetector, Redetector, Segmenter
+from gest_stream.interfaces import HandDetector, PacedSegmenter, Redetector, Segmenter
 from gest_stream.tracking.tracker import TrackerCore
 from gest_stream.types import Frame, FrameResult
 
@@ -55,6 +55,12 @@ class HandTracker(TrackerCore):
             models.make_redetection(config, redetector),
         )
         self._steps = 0
+
+    def set_live(self, live: bool) -> None:
+        """As `TrackerCore.set_live`; a segmenter with a deadline counts it from the capture of live frames only."""
+        super().set_live(live)
+        if isinstance(self._segmenter, PacedSegmenter):
+            self._segmenter.set_live(live)
 
     def step(self, frame: Frame | NDArray[np.uint8], pts: int | None = None) -> FrameResult:
         """Advance by one frame.

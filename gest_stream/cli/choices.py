@@ -43,3 +43,19 @@ def parse_size(value: str) -> tuple[int, int]:
     if len(parts) == 2 and all(part.isdecimal() and int(part) > 0 for part in parts):
         return int(parts[0]), int(parts[1])
     raise typer.BadParameter(f"{value!r} is not a size; write it as WIDTHxHEIGHT, for example 1280x720")
+
+
+def parse_milliseconds(value: str) -> float:
+    """A duration such as "33ms", "0.5s" or "33", in milliseconds; above 0."""
+    number, unit = value.strip().lower(), 1.0
+    if number.endswith("ms"):
+        number = number.removesuffix("ms")
+    elif number.endswith("s"):
+        number, unit = number.removesuffix("s"), 1e3
+    try:
+        milliseconds = float(number) * unit
+    except ValueError:
+        milliseconds = 0.0
+    if not 0.0 < milliseconds < float("inf"):
+        raise typer.BadParameter(f"{value!r} is not a duration; write it as 33ms or 0.5s")
+    return milliseconds

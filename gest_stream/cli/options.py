@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, get_type_hints
 
 import typer
 
-from gest_stream.cli.choices import choice_option
+from gest_stream.cli.choices import choice_option, parse_milliseconds
 from gest_stream.cli.settings import compose_config
 from gest_stream.config import EffectKind, PipelineConfig, RedetectorKind, Sam2Size, SegmenterKind
 
@@ -45,6 +45,16 @@ _SETTINGS: Final[Mapping[str, Any]] = {
     "sam2.checkpoint": Annotated[
         Path | None,
         typer.Option("--checkpoint", help="Weights of your own, of the same --size.", rich_help_panel=_SAM2),
+    ],
+    "deadline.limit_ms": Annotated[
+        float | None,
+        typer.Option(
+            "--deadline",
+            parser=parse_milliseconds,
+            metavar="TIME",
+            help="Give every frame a mask within this time, for example 33ms: an earlier one, carried, if need be.",
+            rich_help_panel=TRACKING,
+        ),
     ],
     "redetector.kind": Annotated[
         RedetectorKind | None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +75,4 @@ def _split(a: HandMask, b: HandMask) -> tuple[HandMask, HandMask]:
     a_crop, b_crop = a.crop.copy(), b.crop.copy()
     a_crop[in_a] = np.where(a_wins, of_a, np.minimum(of_a, 255 - of_b))
     b_crop[in_b] = np.where(a_wins, np.minimum(of_b, 255 - of_a), of_b)
-    return (
-        HandMask(a_crop, a.origin_xy_px, a.frame_size, a.score, a.source),
-        HandMask(b_crop, b.origin_xy_px, b.frame_size, b.score, b.source),
-    )
+    return replace(a, crop=a_crop), replace(b, crop=b_crop)

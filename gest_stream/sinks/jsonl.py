@@ -14,7 +14,10 @@ Every line is one object of schema version 1, described in full by `result_v1.sc
         "landmarks_world_m": [[x, y, z], … 21] or null,
         "mask_rle": {"size": [H, W], "counts": "…"} or null,    COCO's compressed run lengths over the whole frame
                                                               (`gest_stream.sinks.mask_rle.decode_rle` reads them)
-        "mask_score": 0.97 or null, "mask_source": "light" or null,
+        "mask_score": 0.97 or null,
+        "mask_source": "light" or null,         what made it: the segmenter, "carried" from an earlier frame, or "shape"
+                                                of the landmarks, as the segmenter has not answered yet
+        "mask_age_ms": 0.0 or null,             how much earlier the frame is that the segmenter made it of
         "reinitialised_by": null, "landmarks", "dino", "builtin" or "user",   what found the hand again
         "reinitialised_seq": 812 or null,       frame on which that saw it
         "reinitialised_score": 0.93 or null}],  how surely
@@ -68,6 +71,7 @@ def track_record(track: Track, masks: bool = True) -> dict[str, Any]:
         **({"mask_rle": encode_rle(mask) if mask is not None else None} if masks else {}),
         "mask_score": round(mask.score, _SCORE_DIGITS) if mask is not None else None,
         "mask_source": str(mask.source) if mask is not None else None,
+        "mask_age_ms": round(mask.age_ms, _MS_DIGITS) if mask is not None else None,
         "reinitialised_by": str(found.by) if found is not None else None,
         "reinitialised_seq": found.seq if found is not None else None,
         "reinitialised_score": round(found.score, _SCORE_DIGITS) if found is not None else None,

@@ -20,6 +20,9 @@ class MaskSource(StrEnum):
     SAM2 = "sam2"
     BUILTIN = "builtin"
     CARRIED = "carried"
+    """Moved here from an earlier frame."""
+    SHAPE = "shape"
+    """Made of landmarks or region alone, because the segmenter has not answered for the hand yet."""
     SCRIPTED = "scripted"
 
 
@@ -35,9 +38,12 @@ class HandMask:
         frame_size: (width, height) of the frame in pixels; the crop lies wholly inside it.
         score: The segmenter's confidence, 0 to 1.
         source: What made it.
+        age_ms: How much earlier in the stream the frame is that the segmenter made it of, milliseconds; 0 where that
+            is this frame.
 
     Raises:
-        InvalidInputError: The crop is of another dtype or shape, or reaches outside the frame.
+        InvalidInputError: The crop is of another dtype or shape, or reaches outside the frame; score or age is out of
+            range.
     """
 
     crop: NDArray[np.uint8]
@@ -45,6 +51,7 @@ class HandMask:
     frame_size: tuple[int, int]
     score: float
     source: MaskSource
+    age_ms: float = 0.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.crop, np.ndarray) or self.crop.ndim != 2 or self.crop.dtype != np.uint8:
@@ -59,6 +66,8 @@ class HandMask:
             )
         if not 0.0 <= self.score <= 1.0:
             raise InvalidInputError(f"mask score: expected 0 to 1, got {self.score}")
+        if not 0.0 <= self.age_ms < float("inf"):
+            raise InvalidInputError(f"mask age: expected 0 ms or more, got {self.age_ms}")
 
     @classmethod
     def from_full(cls, alpha: NDArray[np.uint8], score: float, source: MaskSource) -> HandMask:

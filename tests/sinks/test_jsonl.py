@@ -128,6 +128,7 @@ def test_a_record_holds_exactly_the_documented_values() -> None:
     assert np.allclose(full["landmarks_world_m"], make_landmarks((30, 24), 30).points_px / 1000, atol=6e-6)
     assert (full["mask_score"], full["mask_source"], full["reinitialised_by"]) == (1.0, "scripted", "landmarks")
     assert (full["reinitialised_seq"], full["reinitialised_score"]) == (3, 0.9)
+    assert full["mask_age_ms"] == 0.0
     assert bare == {
         "id": 4,
         "state": "lost",
@@ -136,7 +137,7 @@ def test_a_record_holds_exactly_the_documented_values() -> None:
         **dict.fromkeys(
             [
                 *("box_xyxy_px", "landmarks_px", "landmarks_world_m"),
-                *("mask_rle", "mask_score", "mask_source"),
+                *("mask_rle", "mask_score", "mask_source", "mask_age_ms"),
                 *("reinitialised_by", "reinitialised_seq", "reinitialised_score"),
             ]
         ),
@@ -155,6 +156,12 @@ def test_an_empty_mask_is_run_lengths_of_nothing() -> None:
     record = result_record(result_of(Track(1, TrackState.TRACKED, Handedness.LEFT, 0.5, None, empty)))
     assert not decode_rle(record["tracks"][0]["mask_rle"]).any()
     assert record["tracks"][0]["box_xyxy_px"] is None
+
+
+def test_a_carried_mask_tells_how_old_it_is() -> None:
+    mask = HandMask(np.full((2, 2), 255, np.uint8), (0, 0), (64, 48), 0.5, MaskSource.CARRIED, age_ms=1e3 / 3)
+    record = result_record(result_of(Track(1, TrackState.TRACKED, Handedness.LEFT, 0.5, None, mask)))
+    assert (record["tracks"][0]["mask_source"], record["tracks"][0]["mask_age_ms"]) == ("carried", 333.333)
 
 
 def test_soft_edges_count_as_hand_from_half_on() -> None:
