@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ class Footage:
     Args:
         images: (H, W, 3) uint8 RGB frames, in order.
         boxes: (x0, y0, x1, y1) in pixels of each hand on the first frame, by object id.
-        path: The same frames as an H.264 file at 30 fps.
+        path: The same frames as an H.264 file at 30 fps; none is there where PyAV is not installed.
     """
 
     images: Sequence[NDArray[np.uint8]]
@@ -81,8 +82,9 @@ def to_and_fro(frames: int, distinct: int) -> list[int]:
 
 
 def written(images: Sequence[NDArray[np.uint8]], boxes: Mapping[int, Box], path: Path) -> Footage:
-    """Footage of these frames, after writing them."""
-    asyncio.run(_write(images, path))
+    """Footage of these frames, after writing them; without PyAV, as on a bare GPU machine, SAM2 alone can take it."""
+    if find_spec("av") is not None:
+        asyncio.run(_write(images, path))
     return Footage(images, boxes, path)
 
 

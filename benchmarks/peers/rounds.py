@@ -16,6 +16,19 @@ from benchmarks.peers.footage import Footage
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What one part of the work took.
+
+    Args:
+        seconds: By the clock.
+        cpu_seconds: What all threads of this process computed meanwhile.
+    """
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """One clip through one system, its models loaded before.
 
@@ -27,7 +40,7 @@ class Outcome:
         other_programs_cores: Processor time that everything else on the machine took over `seconds`; None where the
             system does not say. Above a few tenths, wall times say more about that than about the system.
         first_mask_s: From opening the clip until the first mask was there; None where it makes none.
-        parts_s: Seconds by part of the work, where the system does them one after the other.
+        parts: By part of the work, where the system does them one after the other.
         held_bytes: What it holds of the clip at its end beside its weights; None where that was not asked.
         written_bytes: Of the video it wrote; None where it wrote none.
     """
@@ -38,7 +51,7 @@ class Outcome:
     frames_with_masks: int
     other_programs_cores: float | None = None
     first_mask_s: float | None = None
-    parts_s: Mapping[str, float] = field(default_factory=dict)
+    parts: Mapping[str, Part] = field(default_factory=dict)
     held_bytes: int | None = None
     written_bytes: int | None = None
 
@@ -66,7 +79,7 @@ class Clock:
         self._wall, self._cpu, self._machine = time.perf_counter(), time.process_time(), busy_seconds()
         self.first_mask_s: float | None = None
         self.frames = self.frames_with_masks = 0
-        self.parts_s: dict[str, float] = {}
+        self.parts: dict[str, Part] = {}
 
     def frame(self, has_mask: bool) -> None:
         """One frame is done."""
@@ -78,9 +91,12 @@ class Clock:
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
         """What is done within is this part's."""
-        start = time.perf_counter()
+        wall, cpu = time.perf_counter(), time.process_time()
         yield
-        self.parts_s[name] = self.parts_s.get(name, 0.0) + time.perf_counter() - start
+        before = self.parts.get(name, Part())
+        self.parts[name] = Part(
+            before.seconds + time.perf_counter() - wall, before.cpu_seconds + time.process_time() - cpu
+        )
 
     def stop(self, held_bytes: int | None = None, written_bytes: int | None = None) -> Outcome:
         """What was measured."""
@@ -95,7 +111,7 @@ class Clock:
             self.frames_with_masks,
             others,
             self.first_mask_s,
-            self.parts_s,
+            self.parts,
             held_bytes,
             written_bytes,
         )
@@ -185,10 +201,13 @@ def figures_of(way: Way, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     firsts = [one.first_mask_s for one in outcomes if one.first_mask_s is not None]
     if firsts:
         figures["first_mask_ms"] = spread([1e3 * first for first in firsts], 1)
-    if last.parts_s:
-        figures["parts_ms_a_frame"] = {
-            name: round(1e3 * float(np.median([one.parts_s[name] / one.frames for one in outcomes])), 3)
-            for name in last.parts_s
+    if last.parts:
+        figures["parts_a_frame"] = {
+            name: {
+                "ms": spread([1e3 * one.parts[name].seconds / one.frames for one in outcomes]),
+                "cpu_ms": spread([1e3 * one.parts[name].cpu_seconds / one.frames for one in outcomes]),
+            }
+            for name in last.parts
         }
     for name in ("held_bytes", "written_bytes"):
         if getattr(last, name) is not None:

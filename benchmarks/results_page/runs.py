@@ -114,9 +114,10 @@ RUNS: Final[Mapping[str, Section]] = {
             Each("comparisons/*", ("",), (("comparison", "comparison"), ("rounds", "rounds"), ("what", "what"))),
             Each("comparisons/*/skipped/*", ("", "did not take part"), (("why", ""),)),
             Each(
-                "comparisons/*/systems/*/parts_ms_a_frame/*",
+                "comparisons/*/systems/*/parts_a_frame/*",
                 ("", "", "part of a one-thread system, in its order"),
-                (("ms a frame", ""),),
+                (("ms a frame", "ms"), ("CPU ms a frame", "cpu_ms")),
+                (("comparison", "comparison"),),
             ),
             Figures((("peers' versions", "how/peer_versions"), ("clip", "how/clip"), ("weights", "how/weights"))),
         ),

@@ -145,7 +145,7 @@ def test_upstream_has_its_first_mask_after_the_folder_and_holds_the_clip_while_o
     assert held[1][1] - held[1][0] >= 2 * 3 * 64 * 64 * 4, "at least the two further pictures"
     outcome = upstream.run(footage)
     assert outcome.frames == outcome.frames_with_masks == 4
-    before = outcome.parts_s["write JPEGs"] + outcome.parts_s["init_state"]
+    before = outcome.parts["write JPEGs"].seconds + outcome.parts["init_state"].seconds
     assert outcome.first_mask_s is not None and outcome.first_mask_s > before > 0
 
 

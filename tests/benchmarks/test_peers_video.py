@@ -29,7 +29,7 @@ def test_ours_and_the_naive_loop_do_the_same_work(footage: Footage) -> None:
     assert ours.frames == naive.frames == 6
     assert ours.frames_with_masks == naive.frames_with_masks == 6
     assert (ours.written_bytes or 0) > 1000 and (naive.written_bytes or 0) > 1000
-    assert naive.parts_s.keys() == {"read", "convert", "landmarks", "segment", "draw", "write"}
+    assert naive.parts.keys() == {"read", "convert", "landmarks", "segment", "draw", "write"}
 
 
 def test_landmarks_alone_take_every_frame(footage: Footage, tmp_path: Path) -> None:
