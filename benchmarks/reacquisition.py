@@ -146,7 +146,7 @@ def tally(clip: Sequence[SyntheticFrame], results: Sequence[FrameResult], into: 
     ]
     first = next((max(found, key=found.__getitem__) for found in overlaps if found), None)
     starts = returns_in(clip)
-    for start, end in zip(starts, [*starts[1:], len(clip)], strict=True):
+    for start, end in zip(starts, [*starts, len(clip)][1:], strict=True):
         found = [(seq, k) for seq in range(start, end) for k, iou in overlaps[seq].items() if iou >= FOUND_IOU]
         into.delays.append(found[0][0] - start if found else None)
         into.ids_kept.append(bool(found) and found[0][1] == first)

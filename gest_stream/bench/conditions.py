@@ -22,7 +22,7 @@ def conditions() -> dict[str, Any]:
         "machine": {
             "cpu": _cpu_name(),
             "cores": os.cpu_count(),
-            "gpu": _gpu_name(),
+            "gpu": gpu_name(),
             "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
             "system": platform.platform(terse=True),
         },
@@ -38,7 +38,7 @@ def _cpu_name() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _gpu_name() -> str | None:
+def gpu_name() -> str | None:
     """The CUDA device that torch uses; None where nothing has set one up, since asking takes seconds."""
     torch = sys.modules.get("torch")
     return str(torch.cuda.get_device_name()) if torch is not None and torch.cuda.is_available() else None

@@ -77,7 +77,7 @@ def frames_until_found(starts: Sequence[int], best_iou: Sequence[float]) -> list
         best_iou: Of every frame, the best overlap of any mask with the hand.
     """
     delays: list[int | None] = []
-    for start, end in zip(starts, [*starts[1:], len(best_iou)], strict=True):
+    for start, end in zip(starts, [*starts, len(best_iou)][1:], strict=True):
         delays.append(next((seq - start for seq in range(start, end) if best_iou[seq] >= FOUND_IOU), None))
     return delays
 

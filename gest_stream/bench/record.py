@@ -54,7 +54,7 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class StageTimes:
-    """One stage, measured alone, one frame after the other.
+    """One stage, measured alone, one frame after the other; decoder and encoder without threads of their own.
 
     Args:
         stage: decode, landmarks, encode, step, redetect, postprocess, draw or encode_video.
@@ -97,7 +97,7 @@ class LiveRun:
         glass_to_glass_ms: From the moment a frame is due to its hand-over to the sink.
         drawn_ms: From then until its picture is drawn.
         mask_age_ms: Age of the mask on screen, looked at 240 times a second; it grows until the next frame is shown.
-        carried_share: Of the masks shown, those carried from an earlier frame, 0 to 1.
+        carried_share: Of the masks shown, those that the segmenter says it carried from an earlier frame, 0 to 1.
         cpu_cores: Processor time of the process for each second.
         warm_up_ms: Glass to glass of the first frames, which no distribution holds.
         pipeline_ms: The pipeline's own stage timings, warm-up included.

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from gest_stream.cli.bench import bench
 from gest_stream.cli.demo import demo
 from gest_stream.cli.doctor import doctor
 from gest_stream.cli.exit_codes import EPILOG, ExitCode, exit_code_of
@@ -31,6 +32,7 @@ app.command(epilog=EPILOG)(serve)
 app.command("filter", epilog=EPILOG)(filter_)
 app.command(epilog=EPILOG)(worker)
 app.command(epilog=EPILOG)(demo)
+app.command(epilog=EPILOG)(bench)
 app.command(epilog=EPILOG)(doctor)
 app.add_typer(models_app, name="models")
 app.add_typer(train_app, name="train")
