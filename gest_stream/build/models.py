@@ -31,7 +31,7 @@ def _what_sam2_lacks(config: PipelineConfig) -> str:
     from gest_stream.models.registry import find_model_file, sam2_weights_name
     from gest_stream.models.store import ModelStore
 
-    if config.sam2.checkpoint is None and config.sam2.size is not Sam2Size.NANO:
+    if config.sam2.checkpoint is None and not config.sam2.size.bundled:
         name = sam2_weights_name(config.sam2.size)
         if not ModelStore().path(name).exists():
             short = find_model_file(name).short_name

@@ -79,7 +79,7 @@ def fetch_needed(config: PipelineConfig, console: Console) -> None:
 
     if config.hands.model_path is None:
         fetch_missing(HAND_LANDMARKER, console)
-    if config.segmenter is SegmenterKind.SAM2 and config.sam2.checkpoint is None:
+    if config.segmenter is SegmenterKind.SAM2 and config.sam2.checkpoint is None and not config.sam2.size.bundled:
         fetch_missing(sam2_weights_name(config.sam2.size), console)
     if config.redetector.kind is RedetectorKind.DINO and config.redetector.checkpoint is None:
         fetch_missing(GEST_DETECTRON, console)

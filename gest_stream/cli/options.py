@@ -34,13 +34,17 @@ _SETTINGS: Final[Mapping[str, Any]] = {
         Path | None, typer.Option("--background", help="Picture for --effect replace.", rich_help_panel=OUTPUTS)
     ],
     "segmenter": SegmenterOption,
-    "sam2.size": Annotated[Sam2Size | None, choice_option("--size", Sam2Size, "Which SAM 2.1 model.", _SAM2)],
+    "sam2.size": Annotated[
+        Sam2Size | None, choice_option("--size", Sam2Size, "Which SAM 2.1 model; nano is ours, for CPUs.", _SAM2)
+    ],
     "sam2.device": Annotated[
         str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=_SAM2)
     ],
     "sam2.image_size": Annotated[
         int | None,
-        typer.Option("--image-size", help="Side of its input in pixels: 1024, 768, 512 ….", rich_help_panel=_SAM2),
+        typer.Option(
+            "--image-size", help="Side of its input in pixels: 1024, 768, 512 …; nano: 256.", rich_help_panel=_SAM2
+        ),
     ],
     "sam2.checkpoint": Annotated[
         Path | None,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PRESETS: Final = {
     "hand-seg": "gest_stream.training.builtin_seg:train_hand_seg",
     "refiner": "gest_stream.training.builtin_refiner:train_refiner",
+    "sam2-nano": "gest_stream.training.builtin_nano:train_sam2_nano",
 }
 """Name to module and function (a `TrainBuiltin`), imported when it is asked for: torch takes seconds."""
 

@@ -67,14 +67,17 @@ def sam2(
     ] = 400,
     size: Annotated[
         Sam2Size,
-        choice_option("--size", Sam2Size, "Which SAM 2.1 model.", _MODEL),
+        choice_option("--size", Sam2Size, "Which SAM 2.1 model; nano is ours.", _MODEL),
     ] = Sam2Size.TINY,
     image_size: Annotated[
-        int, typer.Option(help="Side of its input in pixels; run it with the same.", rich_help_panel=_MODEL)
-    ] = 1024,
+        int,
+        typer.Option(
+            help="Side of its input in pixels; run it with the same. 0: 1024, for nano 256.", rich_help_panel=_MODEL
+        ),
+    ] = 0,
     init: Annotated[
         Path | None,
-        typer.Option(help="Start from this checkpoint, not from the official one.", rich_help_panel=_MODEL),
+        typer.Option(help="Start from this checkpoint, not from the size's own.", rich_help_panel=_MODEL),
     ] = None,
     train: Annotated[
         str,
@@ -163,7 +166,7 @@ def _train(config: Sam2Training, console: Console, on_measured: Callable[[Measur
     from gest_stream.models.registry import sam2_weights_name
     from gest_stream.training.sam2 import train_sam2
 
-    if config.init is None and not config.resume:
+    if config.init is None and not config.resume and not config.size.bundled:
         fetch_missing(sam2_weights_name(config.size), console)
     with shown_training(console, on_measured) as tell, interruptible(tell) as (heard, should_stop):
         return train_sam2(config, heard, should_stop)

@@ -19,7 +19,12 @@ class Sam2Size(StrEnum):
     BASE_PLUS = "base_plus"
     LARGE = "large"
     NANO = "nano"
-    """Ours, for hands on a CPU: the same architecture, far narrower; its weights lie in the package."""
+    """Ours, for hands on a CPU: the same architecture, far narrower."""
+
+    @property
+    def bundled(self) -> bool:
+        """Whether its weights lie in the package, where the others' have to be fetched."""
+        return self is Sam2Size.NANO
 
 
 _SIDES: Final = {Sam2Size.NANO: 256}

@@ -90,12 +90,12 @@ def build_modules(size: Sam2Size, image_size: int, overrides: Sequence[str] = ()
 
 
 def weights_of(size: Sam2Size) -> Path:
-    """A size's own weights: those in the package for nano, else the official ones, fetched first where they are absent.
+    """A size's own weights: those in the package, or the official ones, fetched first where they are absent.
 
     Raises:
         WeightsError: They can neither be found nor fetched.
     """
-    if size is Sam2Size.NANO:
+    if size.bundled:
         return builtin_path(NANO_NAME)
     from gest_stream.models.registry import sam2_weights_name
     from gest_stream.models.store import ModelStore  # needs pooch, which the engine does without

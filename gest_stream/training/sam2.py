@@ -10,10 +10,8 @@ import torch
 
 from gest_stream.config import Precision
 from gest_stream.errors import DeviceError, WeightsError
-from gest_stream.models.registry import sam2_weights_name
 from gest_stream.models.sam2_device import Compute
-from gest_stream.models.sam2_weights import build_modules, load_checkpoint
-from gest_stream.models.store import ModelStore
+from gest_stream.models.sam2_weights import build_modules, load_checkpoint, weights_of
 from gest_stream.training.files import state_path
 from gest_stream.training.progress import OnProgress, TrainingResult
 from gest_stream.training.run import memory_is_short, stored_state
@@ -97,7 +95,7 @@ def _start(config: Sam2Training, stored: Sam2State | None) -> SAM2Base:
                 "was begun with, or start anew with --overwrite"
             ) from exc
         return model
-    init = config.init if config.init is not None else ModelStore().fetch(sam2_weights_name(config.size))
+    init = config.init if config.init is not None else weights_of(config.size)
     load_checkpoint(model, init, f"sam2.1 {config.size}")
     return model
 

@@ -11,6 +11,7 @@ from typing import Final
 from gest_stream.config import Precision, Sam2Size, nearest_name
 from gest_stream.config.check import require, take_members
 from gest_stream.config.device import device_is_known
+from gest_stream.config.sam2 import trained_side
 from gest_stream.errors import ConfigError
 
 DEFAULT_STEPS: Final = 2000
@@ -92,10 +93,11 @@ class Sam2Training:
         val_share: Share of the clips that are kept back to measure with, about.
         val_frames: Frames of a clip that are measured, the prompted one included.
         val_limit: Clips that are measured with at most; 0 is no limit.
-        size: Which of the official models.
-        image_size: Side of the square that a frame is resized to; what it is trained with it should be run with.
+        size: Which of the models.
+        image_size: Side of the square that a frame is resized to; what it is trained with it should be run with. 0
+            becomes the size's own: 1024, for nano 256.
         overrides: Settings of the `sam2` package's config, for models of other shapes.
-        init: Weights to start from; None takes the official ones.
+        init: Weights to start from; None takes the size's own.
         train: What is trained.
         unfreeze_encoder: Train the image encoder too; it needs by far the most memory.
         frames: Frames of a sequence.
@@ -132,7 +134,7 @@ class Sam2Training:
     val_frames: int = 24
     val_limit: int = 24
     size: Sam2Size = Sam2Size.TINY
-    image_size: int = 1024
+    image_size: int = 0
     overrides: tuple[str, ...] = ()
     init: Path | None = None
     train: tuple[Sam2Part, ...] = (Sam2Part.DECODER, Sam2Part.MEMORY)
@@ -176,6 +178,8 @@ class Sam2Training:
         self._check_numbers()
 
     def _check_numbers(self) -> None:
+        if self.image_size == 0:
+            object.__setattr__(self, "image_size", trained_side(self.size))
         sound = 64 <= self.image_size <= 2048 and self.image_size % 32 == 0
         require(sound, "image_size", "a multiple of 32 from 64 to 2048", self.image_size)
         require(0.0 < self.val_share < 1.0, "val_share", "above 0 and below 1", self.val_share)
