@@ -12,7 +12,7 @@ from gest_stream.errors import InvalidInputError
 from gest_stream.training.builtin_refiner_episode import CUE_SHARES, Cue, Episode
 from gest_stream.training.wide_clips import ClipKind, WideClip, held_out_paths, training_paths
 
-_KIND_SHARES: Final = {ClipKind.RENDERED: 0.5, ClipKind.COMPOSITED: 0.3, ClipKind.REAL: 0.2}
+_KIND_SHARES: Final = {ClipKind.RENDERED: 0.5, ClipKind.COMPOSITED: 0.35, ClipKind.REAL: 0.15}
 _MOST_CLIPS: Final = {ClipKind.RENDERED: 1400, ClipKind.COMPOSITED: 700, ClipKind.REAL: 2500}
 """A clip of six frames takes about 3 MB in memory, a real picture a sixth of that."""
 
