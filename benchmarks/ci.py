@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from benchmarks.report import RESULTS, conditions, write_result
 from gest_stream.config import PipelineConfig, Precision, Sam2Runner, Sam2Size, SegmenterKind
 
 ROUNDS = 5
+VIDEO_SECONDS, SAM2_SECONDS = 100.0, 40.0
+"""After these no further round begins; on a machine of one's own all five take half of that."""
 FRAMES = 60
 OBJECTS = 4
 
@@ -45,14 +48,14 @@ class Limit:
 
 
 LIMITS: Mapping[str, Limit] = {
-    # 1.02 (1.01 to 1.06 over rounds) on 2 cores beside a training run, before the pipeline was made faster. Ours writes
-    # H.264, which costs more than the loop's MPEG-4.
-    "naive_cpu_over_ours": Limit(0.85, "processor time of a plain OpenCV loop of the same models over ours"),
+    # 1.09 (1.04 to 1.28 over rounds) on 2 cores under a load of 27. It is not far above 1 because ours writes H.264,
+    # which costs more than the loop's MPEG-4.
+    "naive_cpu_over_ours": Limit(0.9, "processor time of a plain OpenCV loop of the same models over ours"),
     # The stages overlap, so two free cores give 1.3 and more; without overlap it would be 1.0.
     "naive_wall_over_ours": Limit(1.1, "wall time of the same loop over ours, in rounds that had the machine"),
-    # 1.72 for four objects (1.65 to 1.74): one pass for all of them is what the fixed shapes are built on.
+    # 1.7 to 2.0 for four objects (1.6 to 2.9): one pass for all of them is what the fixed shapes are built on.
     "exact_over_fixed": Limit(1.25, "processor time of SAM2 one object at a time over fixed shapes, 4 objects"),
-    # 1.02 (0.97 to 1.03): masked places cost nothing once the memory is full. Rounds differ by up to a tenth.
+    # 1.01 to 1.02 (0.97 to 1.54): masked places cost nothing once the memory is full.
     "batched_over_fixed": Limit(0.8, "processor time of SAM2 in shapes that grow over fixed shapes, 4 objects"),
 }
 
@@ -102,7 +105,8 @@ def measure_video(rounds: int) -> tuple[dict[str, list[float]], dict[str, Any]]:
     ours, naive = OurVideo(config), NaiveLoop(config)
     with tempfile.TemporaryDirectory() as name:
         footage = rendered_footage(FRAMES, 8, Path(name) / "clip.mp4")
-        found = interleaved([ours, naive], footage, footage.first(4, Path(name) / "warm_up.mp4"), rounds, skipped)
+        warm_up, ends = footage.first(4, Path(name) / "warm_up.mp4"), time.monotonic() + VIDEO_SECONDS
+        found = interleaved([ours, naive], footage, warm_up, rounds, skipped, lambda _: time.monotonic() < ends)
     if skipped:
         raise RuntimeError(f"the video comparison did not run: {skipped}")
     figures = {
@@ -128,7 +132,10 @@ def measure_sam2(rounds: int) -> dict[str, list[float]]:
         records.append(Record(Ours(str(runner), engine, clip, Precision.FLOAT32)))
     if len(warm_up(records, skipped)) < len(records):
         raise RuntimeError(f"the SAM2 comparison did not run: {skipped}")
+    ends = time.monotonic() + SAM2_SECONDS
     for turn in range(rounds):
+        if turn and time.monotonic() > ends:
+            break
         measure_round(records, torch.device("cpu"), frames=6, turn=turn)
     exact, batched, fixed = ([float(np.median(one)) for one in record.rounds_ms] for record in records)
     return {

@@ -6,8 +6,9 @@ Three comparisons. From a file to a segmented video: the Pipeline beside the loo
 same models. From a file to landmarks: the Pipeline beside MediaPipe alone. From frames to SAM2's masks: the engine
 beside upstream's predictor over a JPEG folder (plain and vos_optimized) and transformers' streaming model, with equal
 seeded weights at a size that a CPU can do. In each round every system takes the whole clip once, another one first in
-each; systems are compared by the ratio within a round. Load of the machine changes times far more than it changes
-ratios, but a machine with nothing else to do gives the truest ones.
+each; systems are compared by the ratio within a round. Other programs that run meanwhile make ratios of wall time say
+little (ours works on several threads, the plain loops on one), and those of processor time hardly; how much the others
+took is in the result. transformers takes part where the extra `bench` is installed.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Figures are never written by hand there. A JSON whose benchmark has no section i
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -119,11 +120,16 @@ def costs_text(costs: Sequence[Mapping[str, Any]]) -> str:
     """The section on what is left to gain."""
     heading = "## The three largest remaining costs, and what would remove each\n"
     rows = tuple(
-        (str(k + 1), one["cost"], cell(one["share_ms"]), one["evidence"], one["remedy"])
+        (str(k + 1), one["cost"], cell(one["share_ms"]), _linked(one["evidence"]), one["remedy"])
         for k, one in enumerate(costs[:3])
     )
     columns = ("", "cost", "ms a frame", "evidence", "what would remove it")
     return f"{heading}\n{Table(columns, rows).markdown()}\n"
+
+
+def _linked(evidence: str) -> str:
+    """Names of JSONs as links to them."""
+    return re.sub(r"\b\w+\.json\b", lambda name: f"[{name[0]}](results/{name[0]})", evidence)
 
 
 def conditions_text(result: Result) -> str:
