@@ -24,6 +24,7 @@ from gest_stream.training.builtin_seg_data import (
     load_held_out_pictures,
     load_training_pictures,
     network_input,
+    training_clips,
 )
 from gest_stream.training.builtin_state import (
     BuiltinState,
@@ -182,6 +183,8 @@ class _Training(TrainingRun[SegBatch]):
 
     def _look(self) -> tuple[dict[str, float], float]:
         iou = measure_pictures(self._average, self._kept, self._compute)
+        # clips that were made meanwhile; with all of them there from the start, all follows from the seed
+        self._learnt.read(training_clips(self._config.data), None, 1)
         hands = [value for name, value in iou.items() if name.endswith(" hand")]
         return iou, sum(hands) / len(hands) if hands else 0.0
 

@@ -73,11 +73,17 @@ class SegBatch:
     shares: torch.Tensor
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SegPictures:
-    """Frames by where they come from."""
+    """Frames by where they come from.
 
-    by_kind: Mapping[ClipKind, Sequence[SegPicture]] = field(default_factory=dict)
+    Args:
+        by_kind: They only become more; one thread may add some while others draw.
+        clips: The files that were read.
+    """
+
+    by_kind: dict[ClipKind, list[SegPicture]] = field(default_factory=dict)
+    clips: set[Path] = field(default_factory=set)
 
     def __len__(self) -> int:
         return sum(map(len, self.by_kind.values()))
@@ -89,10 +95,49 @@ class SegPictures:
 
     def draw(self, rng: np.random.Generator, cut_out: bool = False) -> SegPicture:
         """One of them, its kind with the chance of `SHARES`; to be cut out, one whose forearms are labelled."""
-        kinds = [kind for kind in self.by_kind if not cut_out or kind is not ClipKind.REAL] or list(self.by_kind)
+        there = list(self.by_kind)
+        kinds = [kind for kind in there if not cut_out or kind is not ClipKind.REAL] or there
         shares = np.array([SHARES[kind] for kind in kinds])
         pictures = self.by_kind[kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]]
         return pictures[int(rng.integers(len(pictures)))]
+
+    def read(
+        self,
+        paths: Sequence[tuple[ClipKind, Path]],
+        frames: Sequence[int] | None,
+        threads: int,
+        tell: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Add the frames of those clips that were not read yet.
+
+        Args:
+            paths: Clips and their kinds.
+            frames: Which of their frames; None is all.
+            threads: That decode.
+            tell: Is told how many clips of how many are done.
+
+        Raises:
+            InvalidInputError: A clip is damaged.
+        """
+        new = [one for one in paths if one[1] not in self.clips]
+
+        def decode(one: tuple[ClipKind, Path]) -> list[SegPicture]:
+            return pictures_of(WideClip.load(one[1], frames))
+
+        with closing(in_order(decode, new, threads, 4 * threads)) as decoded:
+            for done, ((kind, path), pictures) in enumerate(zip(new, decoded, strict=True), 1):
+                if kind in self.by_kind:
+                    self.by_kind[kind].extend(pictures)
+                else:
+                    self.by_kind[kind] = pictures
+                self.clips.add(path)
+                if tell is not None:
+                    tell(done, len(new))
+
+
+def training_clips(root: Path) -> list[tuple[ClipKind, Path]]:
+    """The clips to train on that are there so far."""
+    return [(kind, path) for kind in ClipKind for path in training_paths(root, kind)]
 
 
 def load_training_pictures(root: Path, threads: int, tell: Callable[[int, int], None]) -> SegPictures:
@@ -106,13 +151,14 @@ def load_training_pictures(root: Path, threads: int, tell: Callable[[int, int], 
     Raises:
         InvalidInputError: There are none, or a clip is damaged.
     """
-    paths = [(kind, path) for kind in ClipKind for path in training_paths(root, kind)]
+    paths, pictures = training_clips(root), SegPictures()
     if not paths:
         raise InvalidInputError(
             f"{root}: holds no clips to train on (rendered/clip_000000.npz, …); make them with "
-            "'python -m gest_stream.training.wide_clips', or name their folder with --data"
+            "'python -m gest_stream.training.wide_data', or name their folder with --data"
         )
-    return _load(paths, None, threads, tell)
+    pictures.read(paths, None, threads, tell)
+    return pictures
 
 
 def load_held_out_pictures(root: Path, limit: int, threads: int) -> SegPictures:
@@ -122,7 +168,9 @@ def load_held_out_pictures(root: Path, limit: int, threads: int) -> SegPictures:
         there = held_out_paths(root, kind)
         wanted = min(len(there), -(-limit // len(ClipKind)))
         paths += [(kind, there[k * len(there) // wanted]) for k in range(wanted)]
-    return _load(paths, (0,), threads, lambda done, total: None)
+    pictures = SegPictures()
+    pictures.read(paths, (0,), threads)
+    return pictures
 
 
 def pictures_of(clip: WideClip) -> list[SegPicture]:
@@ -210,20 +258,3 @@ def _canvas_of(seed: int, step: int, scale: float) -> tuple[int, int]:
     rng = np.random.default_rng((seed, step, _CANVAS_STREAM))
     width, height = _CANVASES[int(rng.choice(len(_CANVASES), p=_CANVAS_SHARES))]
     return round(scale * width / CELL_PX) * CELL_PX, round(scale * height / CELL_PX) * CELL_PX
-
-
-def _load(
-    paths: Sequence[tuple[ClipKind, Path]],
-    frames: Sequence[int] | None,
-    threads: int,
-    tell: Callable[[int, int], None],
-) -> SegPictures:
-    def read(one: tuple[ClipKind, Path]) -> list[SegPicture]:
-        return pictures_of(WideClip.load(one[1], frames))
-
-    by_kind: dict[ClipKind, list[SegPicture]] = {}
-    with closing(in_order(read, iter(paths), threads, 4 * threads)) as loaded:
-        for done, ((kind, _), pictures) in enumerate(zip(paths, loaded, strict=True), 1):
-            by_kind.setdefault(kind, []).extend(pictures)
-            tell(done, len(paths))
-    return SegPictures(by_kind)

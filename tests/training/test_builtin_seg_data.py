@@ -19,6 +19,7 @@ from gest_stream.training.builtin_seg_data import (
     network_input,
     pasted,
     pictures_of,
+    training_clips,
 )
 from gest_stream.training.labels import BACKGROUND, FOREARM, HAND, IGNORE, LabelledImage
 from gest_stream.training.wide_clips import ClipKind, WideClip
@@ -86,6 +87,14 @@ def test_what_is_held_out_is_never_learnt_from(tmp_path: Path) -> None:
     assert learnt.counts == {"rendered": 6, "real": 3} and kept.counts == {"rendered": 2, "real": 2}
     images = {one.picture.image.tobytes() for own in learnt.by_kind.values() for one in own}
     assert not images & {one.picture.image.tobytes() for own in kept.by_kind.values() for one in own}
+
+
+def test_clips_that_come_later_are_added_and_none_is_read_twice(tmp_path: Path) -> None:
+    write_discs(tmp_path, learnt=2, held_out=0)
+    pictures = load_training_pictures(tmp_path, 1, read_nothing)
+    write_discs(tmp_path, learnt=1, held_out=1, kinds=(ClipKind.REAL,))
+    pictures.read(training_clips(tmp_path), None, 1)
+    assert pictures.counts == {"rendered": 4, "real": 1}
 
 
 def test_held_out_clips_are_measured_evenly_up_to_a_limit(tmp_path: Path) -> None:
