@@ -51,7 +51,7 @@ _DICE: Final = 1.0
 _LONGEST_GRADIENT: Final = 1.0
 _AVERAGE_DECAY: Final = 0.998
 """Of the moving average of the weights, which is what is measured and kept."""
-_SMALL_SHARE: Final = 0.5
+_SMALL_SHARE: Final = 0.4
 """Of the steps, with smaller pictures, where the number of steps is known: a network learns what it looks for before it
 learns where the edges are (progressive learning, Tan and Le 2021)."""
 _MEASURE_BATCH: Final = 16
