@@ -10,17 +10,19 @@ from numpy.typing import NDArray
 from gest_stream.models.crop_window import CropWindow
 from gest_stream.types import HAND_CONNECTIONS, HandLandmarks
 
-_TIPS = (4, 8, 12, 16, 20)
-_BONE_STARTS = (1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18, 19)
-_KNUCKLES = (5, 9, 13, 17)
-_WEB_ENDS = (6, 10, 14, 18)
-_PALM = (0, 1, 5, 9, 13, 17)
+# arrays, not tuples: NumPy takes longer to make one into an index than to pick by it
+_TIPS = np.array((4, 8, 12, 16, 20))
+_BONE_STARTS = np.array((1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18, 19))
+_KNUCKLES = np.array((5, 9, 13, 17))
+_WEB_ENDS = _KNUCKLES + 1
+_PALM = np.array((0, 1, 5, 9, 13, 17))
 _PALM_BONES = ((0, 5), (0, 9), (0, 13), (0, 17), (5, 17))
 _PALM_BONES_CM = (10.1, 9.7, 9.2, 8.3, 6.3)
 """Palm bones of the reference hand that the radii are fitted to. It is 1 to 3 % smaller than the median of MediaPipe's
 world landmarks over 470 hands (10.2, 9.9, 9.4, 8.4, 6.5); only the ratio of radii to bones matters."""
 
 _SHIFT = 4
+_TURNED = np.array((-1.0, 1.0))
 _CIRCLE = np.stack([np.cos(np.arange(16) * np.pi / 8), np.sin(np.arange(16) * np.pi / 8)], axis=1)
 
 
@@ -74,7 +76,7 @@ class HandShape:
         """Measure a hand: its scale comes from the palm, whatever the fingers do."""
         points = landmarks.points_xy_px
         px_per_cm = scale_px_per_cm(landmarks)
-        axis = points[list(_KNUCKLES)].mean(axis=0) - points[0]
+        axis = points[_KNUCKLES].mean(axis=0) - points[0]
         length = float(np.linalg.norm(axis))
         # A palm that points at the camera shows no direction of the forearm: then nothing is cut.
         axis = axis / np.float32(length) if length > 2.0 * px_per_cm else np.zeros(2, np.float32)
@@ -86,7 +88,7 @@ class HandShape:
         grown = float(np.sqrt((after**2).sum() / max(float((before**2).sum()), 1e-6)))
         axis = self.wrist_axis_xy
         if axis.any():
-            axis = points_xy_px[list(_KNUCKLES)].mean(axis=0) - points_xy_px[0]
+            axis = points_xy_px[_KNUCKLES].mean(axis=0) - points_xy_px[0]
             axis = axis / max(float(np.linalg.norm(axis)), 1e-6)
         return HandShape(points_xy_px, self.px_per_cm * grown, axis.astype(np.float32), self.model)
 
@@ -151,15 +153,14 @@ class HandShape:
 
     def _webs(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """(4, 4, 2) corners of the skin between neighbouring fingers, thumb last."""
-        reach = points[list(_WEB_ENDS)] - points[list(_KNUCKLES)]
-        ends = points[list(_KNUCKLES)] + self.model.web * reach
-        bases = points[list(_KNUCKLES)]
+        bases = points[_KNUCKLES]
+        ends = bases + self.model.web * (points[_WEB_ENDS] - bases)
         between = np.stack([bases[:-1], ends[:-1], ends[1:], bases[1:]], axis=1)
         thumb = points[2] + self.model.thumb_web * (points[3] - points[2])
         return np.concatenate([between, np.stack([points[1], points[2], thumb, points[5]])[None]])
 
     def _palm(self, points: NDArray[np.float64], radii: NDArray[np.float64], unit: float) -> NDArray[np.float64]:
-        blobs = [points[j] + radii[j] * _CIRCLE for j in _PALM]
+        blobs = [(points[_PALM, None] + radii[_PALM, None, None] * _CIRCLE).reshape(-1, 2)]
         blobs.append((points[0] + points[17]) / 2.0 + self.model.hypothenar_cm * unit * _CIRCLE)
         axis = self.wrist_axis_xy.astype(np.float64)
         if axis.any():
@@ -201,18 +202,22 @@ def _fixed(values: NDArray[np.float64]) -> NDArray[np.int32]:
 
 def _extend_tips(points: NDArray[np.float64], reach: float) -> None:
     """Move the five tips by `reach` along their last bones, in place."""
-    tips, before = list(_TIPS), [tip - 1 for tip in _TIPS]
-    last = points[tips] - points[before]
-    length = np.maximum(np.linalg.norm(last, axis=1, keepdims=True), 1e-6)
-    points[tips] += last * (reach / length)
+    last = points[_TIPS] - points[_TIPS - 1]
+    points[_TIPS] += last * (reach / _lengths(last))
 
 
 def _tapered(points: NDArray[np.float64], radii: NDArray[np.float64]) -> NDArray[np.float64]:
     """(15, 4, 2) corners of what connects the circles at the ends of each finger bone."""
-    near, far = list(_BONE_STARTS), [start + 1 for start in _BONE_STARTS]
-    bones = points[far] - points[near]
-    length = np.maximum(np.linalg.norm(bones, axis=1, keepdims=True), 1e-6)
-    across = np.stack([-bones[:, 1], bones[:, 0]], axis=1) / length
-    wide, narrow = across * radii[near, None], across * radii[far, None]
-    corners = [points[near] + wide, points[far] + narrow, points[far] - narrow, points[near] - wide]
-    return np.stack(corners, axis=1)
+    near, far = points[_BONE_STARTS], points[_BONE_STARTS + 1]
+    bones = far - near
+    across = bones[:, ::-1] * _TURNED / _lengths(bones)
+    wide, narrow = across * radii[_BONE_STARTS, None], across * radii[_BONE_STARTS + 1, None]
+    corners = np.empty((len(near), 4, 2))
+    corners[:, 0], corners[:, 1], corners[:, 2], corners[:, 3] = near + wide, far + narrow, far - narrow, near - wide
+    return corners
+
+
+def _lengths(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, 1) of (N, 2) vectors, at least 1e-6."""
+    squared = vectors * vectors
+    return np.maximum(np.sqrt(squared[:, :1] + squared[:, 1:]), 1e-6)

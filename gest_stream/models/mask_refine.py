@@ -49,11 +49,12 @@ def signed_distance(inside: NDArray[np.uint8]) -> NDArray[np.float32]:
     """
     import cv2
 
-    if not inside.any() or inside.all():
+    filled = cv2.countNonZero(inside)
+    if filled in (0, inside.size):
         far = float(sum(inside.shape))
-        return np.full(inside.shape, far if inside.any() else -far, np.float32)
+        return np.full(inside.shape, far if filled else -far, np.float32)
     within = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
-    without = cv2.distanceTransform((inside == 0).astype(np.uint8), cv2.DIST_L2, 3)
+    without = cv2.distanceTransform(cv2.compare(inside, 0, cv2.CMP_EQ), cv2.DIST_L2, 3)
     return np.asarray(np.where(inside > 0, within - 0.5, 0.5 - without), np.float32)
 
 
