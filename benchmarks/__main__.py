@@ -1,4 +1,4 @@
-"""Runs every benchmark, each in a process of its own: `make bench`."""
+"""Runs every benchmark, each in a process of its own: `make bench`. The first is `gest-stream bench`."""
 
 import shutil
 import subprocess
@@ -19,6 +19,7 @@ PLUGINS = (
 )
 BROWSER = (["benchmarks.webrtc_loop", "--json", "benchmarks/results/webrtc_loop_quick.json"],)
 COMMANDS = (
+    ["gest_stream", "bench", "--json", "benchmarks/results/bench.json", "--plot", "benchmarks/pictures/bench.png"],
     ["benchmarks.quality"],
     ["benchmarks.end_to_end"],
     ["benchmarks.exchange", "--json", "benchmarks/results/exchange_quick.json"],

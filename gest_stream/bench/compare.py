@@ -81,6 +81,9 @@ def differences(before: Record, after: Record) -> tuple[str, ...]:
         for key in sorted({*one, *other} - {"load_before", "segmenter_reason", "parts"}):
             if one.get(key) != other.get(key):
                 told.append(f"{title} {key}: {one.get(key)} -> {other.get(key)}")
+    for point, later in zip(before.quality or (), after.quality or (), strict=False):
+        if (point.name, point.frames) != (later.name, later.frames):
+            told.append(f"quality {point.name} frames: {point.frames} -> {later.frames}")
     theirs, ours = {name for name, _ in figures_of(before)}, {name for name, _ in figures_of(after)}
     for title, alone in (("first", theirs - ours), ("second", ours - theirs)):
         parts = sorted({name.split()[0] for name in alone})

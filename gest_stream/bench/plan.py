@@ -56,7 +56,7 @@ class BenchPlan:
     sources_s: float = 8.0
     memory_s: float = 60.0
     quality: Mapping[str, Limit] = field(
-        default_factory=lambda: MappingProxyType({name: Limit(10_000, 30.0) for name in ("480p", "720p", "1080p")})
+        default_factory=lambda: MappingProxyType({name: Limit(10_000, 60.0) for name in ("480p", "720p", "1080p")})
     )
     recorded_s: float = 10.0
 
@@ -78,7 +78,7 @@ def quick_plan(parts: tuple[str, ...] = PARTS) -> BenchPlan:
         hands=Limit(40, 2.0),
         sources_s=1.5,
         memory_s=4.0,
-        quality=MappingProxyType({"480p": Limit(10_000, 4.0), "720p": Limit(10_000, 4.0)}),
+        quality=MappingProxyType({"480p": Limit(10_000, 8.0), "720p": Limit(10_000, 8.0)}),
         recorded_s=3.0,
     )
 

@@ -51,22 +51,24 @@ def draw_record(record: Record, path: Path) -> None:
     _draw_latency(latency, record.live)
     _draw_quality(quality, record.quality)
     _draw_sources(sources, record.sources)
-    settings = record.settings
-    what = f"segmenter {settings.segmenter}" + (f" {settings.sam2_size}" if settings.sam2_size else "")
-    where = f"{record.machine.cpu}, {record.machine.cores} cores" + (
-        f", {record.machine.gpu}" if record.machine.gpu else ""
-    )
-    length = " · quick" if settings.quick else ""
-    figure.suptitle(
-        f"gest-stream bench · {what} · {settings.source}{length}\n{where} · {record.date[:10]} · {record.commit}",
-        fontsize=11,
-        ha="left",
-        x=0.01,
-    )
+    figure.suptitle(_heading(record), fontsize=11, ha="left", x=0.01)
     try:
         figure.savefig(path, dpi=110)
     except (OSError, ValueError) as exc:
         raise SinkError(f"{path}: the plot cannot be written: {exc}; name a .png, .svg or .pdf file") from exc
+
+
+def _heading(record: Record) -> str:
+    settings, machine = record.settings, record.machine
+    size = f" {settings.sam2_size}" if settings.sam2_size else ""
+    deadline = f" · deadline {settings.deadline_ms:g} ms" if settings.deadline_ms is not None else ""
+    length = " · quick" if settings.quick else ""
+    gpu = f", {machine.gpu}" if machine.gpu else ""
+    return (
+        f"gest-stream bench · segmenter {settings.segmenter}{size}{deadline} · {settings.source}{length}\n"
+        f"{machine.cpu}, {machine.cores} cores{gpu} · load before {machine.load_before} · "
+        f"{record.date[:10]} · {record.commit}"
+    )
 
 
 def _title(axes: Any, text: str, sub: str = "") -> None:

@@ -50,14 +50,14 @@ def measure_sources(
     Nothing is drawn: sinks differ, and the sources share what tracks.
 
     Returns:
-        None where a source showed fewer than two frames after the warm-up.
+        None where no source showed two frames after the warm-up.
 
     Raises:
         GestStreamError: What ended a run early.
     """
     sinks = [ScreenSink(None) for _ in range(count)]
     asyncio.run(_all_at_once(file, make_tracker, sinks, times.warm_up_s + times.seconds))
-    return sources_run(file, sinks, times.warm_up_s)
+    return sources_run(file, sinks, times)
 
 
 async def _all_at_once(
@@ -84,20 +84,24 @@ async def _all_at_once(
         raise failures.exceptions[0] from None
 
 
-def sources_run(file: PlayFile, sinks: list[ScreenSink], warm_up_s: float) -> SourcesRun | None:
-    """The figures of sinks that were shown frames at the same time."""
+def sources_run(file: PlayFile, sinks: list[ScreenSink], times: LiveTimes) -> SourcesRun | None:
+    """The figures of sinks that were shown frames at the same time; a source that showed none has lost them all."""
     fps, latencies, shown, dropped, cores = list[float](), list[list[float]](), 0, 0, list[float]()
     for sink in sinks:
-        first = warmed_up(sink, warm_up_s)
+        first = warmed_up(sink, times.warm_up_s)
         times_ns = sink.shown_ns[first:]
         if len(times_ns) < 2:
-            return None
+            fps.append(0.0)
+            dropped += round(times.seconds * float(file.rate))
+            continue
         seconds = (times_ns[-1] - times_ns[0]) / 1e9
         fps.append(round((len(times_ns) - 1) / seconds, 3))
         latencies.append(latency_ms(sink)[first:])
         shown += len(times_ns)
         dropped += dropped_of(sink.seqs[first:])
         cores.append((sink.cpu_ns[-1] - sink.cpu_ns[first]) / 1e9 / seconds)
+    if not latencies:
+        return None
     in_turn = np.concatenate([np.array(one) for one in latencies])[np.argsort(_places(latencies), kind="stable")]
     return SourcesRun(
         sources=len(sinks),

@@ -11,6 +11,7 @@ from gest_stream.bench.compare import Comparison, Verdict
 from gest_stream.bench.record import Distribution, Record
 
 _MARKS = {Verdict.WORSE: "[red]worse[/red]", Verdict.BETTER: "[green]better[/green]", Verdict.SAME: ""}
+_BUSY = 0.5  # load of each core
 _PERCENTILES = ("p50", "p95", "p99", "max")
 
 
@@ -18,7 +19,11 @@ def print_record(record: Record, console: Console) -> None:
     """Everything that was measured, a table a part."""
     settings, machine = record.settings, record.machine
     gpu = f", {machine.gpu}" if machine.gpu else ""
-    console.print(f"{machine.cpu}, {machine.cores} cores{gpu}; load before: {machine.load_before}", highlight=False)
+    console.print(f"{machine.cpu}, {machine.cores} cores{gpu}", highlight=False)
+    if machine.load_before is not None and machine.load_before > _BUSY * (machine.cores or 1):
+        console.print(
+            f"the machine was busy (load {machine.load_before}): the figures tell of that too", style="yellow"
+        )
     console.print(f"segmenter {settings.segmenter_reason}; source {settings.source}", highlight=False)
     for table in _tables(record):
         console.print(table)
