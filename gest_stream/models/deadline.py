@@ -36,18 +36,22 @@ class DeadlineEncoded:
 
 @dataclass(slots=True, eq=False)
 class _Given:
-    """A mask to carry, where its hand stood, and its media time; the frame is held until it is first carried."""
+    """A mask to carry, where its hand stood, and its media time; the frame is held until it is first carried.
+
+    `briefly` where it fades, and is carried over a few frames only.
+    """
 
     frame: Frame | None
     mask: HandMask
     landmarks: HandLandmarks | None
     pose: Similarity
     time_s: float
+    briefly: bool = False
     anchor: Anchor | None = None
 
     def prepared(self, carrier: MaskCarrier) -> Anchor | None:
         if self.frame is not None:
-            self.anchor = carrier.anchor(self.frame, self.mask, self.landmarks)
+            self.anchor = carrier.anchor(self.frame, self.mask, self.landmarks, self.briefly)
             self.frame = None
         return self.anchor
 
@@ -254,7 +258,7 @@ class DeadlineSegmenter:
         if last is None or mask is None or not self._config.fade_frames:
             return None
         pose = last.poses.get(object_id, Similarity())
-        return _Given(last.frame, mask, last.landmarks.get(object_id), pose, last.frame.time_s)
+        return _Given(last.frame, mask, last.landmarks.get(object_id), pose, last.frame.time_s, briefly=True)
 
     def _carried(self, frame: Frame, observations: Sequence[Observation]) -> Mapping[int, HandMask]:
         masks: dict[int, HandMask] = {}

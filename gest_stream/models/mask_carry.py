@@ -59,7 +59,8 @@ class Anchor:
         window: What was looked at.
         grey: (h, w) uint8 picture on the window's grid.
         distance_px: (h, w) float32 distance to the mask's outline in frame pixels, positive inside.
-        correction_cm: (h, w) float32 by how much the mask reaches beyond what the landmarks promise; None without them.
+        correction_cm: (h, w) float32 by how much the mask reaches beyond what the landmarks promise; None without them,
+            and where the mask is only to be moved.
         colours: Of the hand and of what is around it; None where they could not be told.
     """
 
@@ -106,8 +107,17 @@ class MaskCarrier:
         self._shape_model = ShapeModel()
         self._flow = FlowFinder()
 
-    def anchor(self, frame: Frame, mask: HandMask, landmarks: HandLandmarks | None) -> Anchor | None:
-        """What is needed to carry the mask of a frame later; None where it is empty."""
+    def anchor(
+        self, frame: Frame, mask: HandMask, landmarks: HandLandmarks | None, briefly: bool = False
+    ) -> Anchor | None:
+        """What is needed to carry the mask of a frame later; None where it is empty.
+
+        Args:
+            frame: The frame.
+            mask: Its mask.
+            landmarks: The hand's on it, where they were found.
+            briefly: It will be carried over a few frames only: moving it is enough, and takes half the time.
+        """
         box = mask.box_xyxy_px
         if box is None:
             return None
@@ -121,7 +131,7 @@ class MaskCarrier:
         picture = window.take(frame.image)
         distance = signed_distance(_on_grid(mask, window))
         correction, colours = None, None
-        if shape is not None:
+        if shape is not None and not briefly:
             cells_per_cm = np.float32(shape.px_per_cm * window.scale_xy[0])
             mine_cm, beyond = distance / cells_per_cm, shape.beyond_wrist_cm(window)
             promised_cm = signed_distance(shape.draw(window)) / cells_per_cm
@@ -170,23 +180,27 @@ class MaskCarrier:
         window = CropWindow.around(shape.box_xyxy_px(_SHAPE_MARGIN_CM), frame.size, self._working_px)
         if window is None:
             return None
-        picture = window.take(frame.image)
-        cells_per_cm = shape.px_per_cm * window.scale_xy[0]
+        whole = Similarity.fit(then.points_xy_px, now.points_xy_px)
         back = _cells_back(window, anchor.window, lambda xy: bones_back(xy, then.points_xy_px, now.points_xy_px))
-        promised = signed_distance(shape.draw(window)) / np.float32(cells_per_cm)
-        assert anchor.correction_cm is not None
-        expected = promised + _sample(anchor.correction_cm, back)
-        odds = shape_odds(expected, _REFINE)
+        moved = np.float32(abs(whole.turn) * window.scale_xy[0] * 2.0) * _sample(anchor.distance_px, back)
+        if anchor.correction_cm is None:
+            return Outline(window, moved, 1.0)
+        odds = self._corrected(anchor, frame, shape, window, _sample(anchor.correction_cm, back))
+        share = np.float32(_STIFF_SHARE * np.exp(-((_bent_cm(whole, then, now, shape.px_per_cm) / _STIFF_CM) ** 2)))
+        return Outline(window, share * _limited(moved) + (np.float32(1.0) - share) * _limited(odds), 1.0)
+
+    def _corrected(
+        self, anchor: Anchor, frame: Frame, shape: HandShape, window: CropWindow, correction_cm: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Log odds of what the landmarks promise, corrected, on the window's grid."""
+        picture, cells_per_cm = window.take(frame.image), shape.px_per_cm * window.scale_xy[0]
+        expected_cm = signed_distance(shape.draw(window)) / np.float32(cells_per_cm) + correction_cm
+        odds = shape_odds(expected_cm, _REFINE)
         if anchor.colours is not None:
             gain = np.float32(_REFINE.colour_gain * anchor.colours.trust)
             odds = odds + gain * anchor.colours.evidence(colour_codes(picture))
         odds = smooth_along_edges(odds, _grey(picture), cells_per_cm, _REFINE)
-        odds = without_islands(odds, expected > _SURE_HAND_CM)
-        whole = Similarity.fit(then.points_xy_px, now.points_xy_px)
-        moved = np.float32(abs(whole.turn) * window.scale_xy[0] * 2.0) * _sample(anchor.distance_px, back)
-        share = np.float32(_STIFF_SHARE * np.exp(-((_bent_cm(whole, then, now, shape.px_per_cm) / _STIFF_CM) ** 2)))
-        mixed = share * _limited(moved) + (np.float32(1.0) - share) * _limited(odds)
-        return Outline(window, mixed, 1.0)
+        return without_islands(odds, expected_cm > _SURE_HAND_CM)
 
     def _by_flow(self, anchor: Anchor, frame: Frame, motion: Similarity) -> Outline | None:
         assert anchor.mask.box_xyxy_px is not None
