@@ -70,15 +70,12 @@ class CropWindow:
         import cv2
 
         part = image[self.top : self.top + self.height, self.left : self.left + self.width]
-        if self.grid_size[0] >= self.width:
-            return np.asarray(cv2.resize(part, self.grid_size, interpolation=cv2.INTER_LINEAR), np.uint8)
-        # INTER_AREA over whole multiples first takes half the time (1.0 for 1.7 ms from 560x600 to 134x144).
-        factor = min(self.width // self.grid_size[0], self.height // self.grid_size[1])
-        if factor >= 2:
-            coarse = (self.width // factor, self.height // factor)
-            part = part[: coarse[1] * factor, : coarse[0] * factor]
-            part = cv2.resize(part, coarse, interpolation=cv2.INTER_AREA)
-        return np.asarray(cv2.resize(part, self.grid_size, interpolation=cv2.INTER_AREA), np.uint8)
+        # Halved while it can be, the rest by INTER_LINEAR: OpenCV is quick at those. INTER_AREA by three and then by what
+        # is left took 0.49 ms from 450x400 to 144x128, this takes 0.1; halved, no pixel is passed over either.
+        while part.shape[1] >= 2 * self.grid_size[0] and part.shape[0] >= 2 * self.grid_size[1]:
+            half = (part.shape[1] // 2, part.shape[0] // 2)
+            part = cv2.resize(part[: 2 * half[1], : 2 * half[0]], half, interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.resize(part, self.grid_size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
     def regrid(self, values: NDArray[np.float32], origin: CropWindow, outside: float) -> NDArray[np.float32]:
         """Values on another window's grid, (h, w) float32, moved to this one's; `outside` where it does not reach."""

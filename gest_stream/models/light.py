@@ -314,7 +314,7 @@ class LightSegmenter:
         for other_id, other in sights.items():
             if other_id == object_id or not _overlap(sight.window, other.window):
                 continue
-            theirs = signed_distance(other.shape.draw(sight.window)) / np.float32(sight.cells_per_cm)
+            theirs = _seen_from(sight, other)
             front = self._front(object_id, other_id, sight, other, theirs)
             rivals.append(_Rival(theirs, lead_cm(sight.distance_cm, theirs, front > 0)))
         return rivals
@@ -346,6 +346,16 @@ class LightSegmenter:
     def _drop(self, object_id: int, reason: str) -> None:
         _log.debug("mask of hand %d dropped: %s", object_id, reason)
         self.forget(object_id)
+
+
+def _seen_from(sight: _Sight, other: _Sight) -> NDArray[np.float32]:
+    """(h, w) signed distance to another hand's outline on this one's grid, in centimetres of this hand."""
+    if other.basis.background_cm is None:  # theirs is to a carried mask, not to the outline
+        drawn = signed_distance(other.shape.draw(sight.window))
+        return drawn / np.float32(sight.cells_per_cm)
+    # moved from their own grid: drawing the other hand anew takes ten times as long
+    distance = sight.window.regrid(other.distance_cm, other.window, _FAR)
+    return distance * np.float32(other.shape.px_per_cm / sight.shape.px_per_cm)
 
 
 def _region_shape(frame: Frame, region: HandMask | None) -> BlobShape | None:
