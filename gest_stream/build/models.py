@@ -22,7 +22,12 @@ def choose_segmenter(config: PipelineConfig) -> tuple[SegmenterKind, str]:
         return config.segmenter, f"{config.segmenter}: asked for"
     lacking = _what_sam2_lacks(config)
     if lacking:
-        return SegmenterKind.LIGHT, f"light: needs no weights and runs on any CPU; sam2 was not taken: {lacking}"
+        from gest_stream.models.builtin import builtin_path
+
+        kind, why = SegmenterKind.BUILTIN, "its weights lie in the package, and it runs on any CPU"
+        if not builtin_path("refiner").exists():
+            kind, why = SegmenterKind.LIGHT, "needs no weights and runs on any CPU; this installation lacks builtin's"
+        return kind, f"{kind}: {why}; sam2 was not taken: {lacking}"
     return SegmenterKind.SAM2, f"sam2: the {config.sam2.size} model's weights and a CUDA device are here"
 
 
@@ -117,8 +122,8 @@ def _warn_of_slowness(config: PipelineConfig, device: str) -> None:
     if config.sam2.size is Sam2Size.NANO:
         return
     _LOG.warning(
-        "sam2 on %s at %d pixels takes seconds a frame; a smaller --image-size is faster, and the segmenter light "
-        "keeps up with a camera",
+        "sam2 on %s at %d pixels takes seconds a frame; a smaller --image-size is faster, and the segmenters "
+        "builtin and light keep up with a camera",
         *(device, config.sam2.image_size),
     )
 
