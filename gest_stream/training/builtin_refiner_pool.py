@@ -36,7 +36,7 @@ class ClipPool:
             if clip.hands.shape[1]:
                 by_kind.setdefault(clip.kind, []).append(clip)
         if not by_kind:
-            raise InvalidInputError("refiner: no clip has a hand; make clips first: gest_stream/training/README")
+            raise InvalidInputError("refiner: no clip has a hand; make some: python -m gest_stream.training.wide_data")
         self._clips = by_kind
         shares = np.array([_KIND_SHARES[kind] for kind in by_kind])
         self._shares = shares / shares.sum()
