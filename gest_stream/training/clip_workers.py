@@ -10,7 +10,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from queue import SimpleQueue
@@ -21,7 +21,7 @@ from gest_stream.errors import GestStreamError, InvalidInputError
 _NICE: Final = 10
 
 
-def make_in_processes(module: str, job: Any, keys: Sequence[str], workers: int) -> Iterator[str]:
+def make_in_processes(module: str, job: Any, keys: Sequence[str], workers: int) -> Generator[str, None, None]:
     """Have clips made, and yield the key of each, in order, once it is there.
 
     The processes end when the iterator does, is closed or is dropped.
@@ -87,7 +87,7 @@ class _Process:
         answer = self._process.stdout.readline().decode()
         if not answer.endswith("\n"):
             raise InvalidInputError(
-                f"{key}: a process that makes clips ended early (exit status {self._process.poll()}); is memory short? "
+                f"clip {key}: a rendering process ended early (exit status {self._process.poll()}); is memory short? "
                 "fewer at a time need less: --workers 1"
             )
         if trouble := answer.strip():

@@ -11,7 +11,8 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -168,10 +169,12 @@ def make_clips(
         (job.folder / kind).mkdir(parents=True, exist_ok=True)
     missing = [f"{kind} {index}" for kind, index in clips if not clip_path(job.folder, kind, index).exists()]
     there = len(clips) - len(missing)
-    done: Iterator[str] = make_in_processes(_MODULE, job, missing, workers) if missing else iter(())
-    for number, _ in enumerate(done, there + 1):
-        if on_done is not None:
-            on_done(number, len(clips))
+    if not missing:
+        return
+    with closing(make_in_processes(_MODULE, job, missing, min(workers, len(missing)))) as made:
+        for number, _ in enumerate(made, there + 1):
+            if on_done is not None:
+                on_done(number, len(clips))
 
 
 def shard_root() -> Path:

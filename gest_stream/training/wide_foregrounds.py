@@ -134,7 +134,8 @@ def cut_out(row: ManifestRow, rng: np.random.Generator, light: Light) -> Foregro
 
 def _margin(mask: NDArray[np.uint8]) -> int:
     """Room left and right of the picture, for a sleeve wider than the arm."""
-    return round(0.35 * mask.shape[1]) + 2
+    width: int = mask.shape[1]
+    return round(0.35 * width) + 2
 
 
 def _upright(
@@ -154,11 +155,12 @@ def _quarters(mask: NDArray[np.uint8], points: Array) -> int:
     sides = (mask[-1], mask[:, 0], mask[0], mask[:, -1])  # each comes below after that many quarters
     touching = np.array([2.0 * (side == _ARM).sum() + (side == _HAND).sum() for side in sides])
     if np.isfinite(points).all():
-        way = points[0] - points[9]
-        way = way / (np.linalg.norm(way) + 1e-6)
+        way = (points[0] - points[9]).astype(np.float64)
+        way /= np.linalg.norm(way) + 1e-6
         facing = np.array([way[1], -way[0], -way[1], way[0]])
-        return int(np.argmax(touching / (touching.max() + 1.0) + 2.0 * facing))
-    return int(np.argmax(touching))
+        touching = touching / (touching.max() + 1.0) + 2.0 * facing
+    best: np.intp = touching.argmax()
+    return int(best)
 
 
 def _without_ground(image: NDArray[np.uint8], there: NDArray[np.bool_]) -> Array:

@@ -12,7 +12,11 @@ _TOUCHING, _CROSSING = 0.3, 0.35
 
 
 def draw_homes(
-    size: tuple[int, int], lengths: Sequence[float], first_person: bool, rng: np.random.Generator
+    size: tuple[int, int],
+    lengths: Sequence[float],
+    first_person: bool,
+    rng: np.random.Generator,
+    touching: bool | None = None,
 ) -> list[tuple[float, float]]:
     """Where each hand is about, pixels: apart from each other, or touching.
 
@@ -21,10 +25,12 @@ def draw_homes(
         lengths: Of each hand, pixels.
         first_person: The hands come from below.
         rng: Where from.
+        touching: They are at each other; None draws.
     """
     width, height = size
     homes: list[tuple[float, float]] = []
-    touching = rng.random() < _TOUCHING
+    if touching is None:
+        touching = bool(rng.random() < _TOUCHING)
     for length in lengths:
         tight = min(0.5, 0.28 * length / min(size) + 0.1)
         low, high = np.array([tight, tight]), np.array([1 - tight, 1 - tight])

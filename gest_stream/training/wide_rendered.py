@@ -41,6 +41,9 @@ class Plan:
         hands: How many, 0 to 3; None draws.
         first_person: None draws.
         crossings: How often two hands cross; None draws one or none.
+        lengths: Least and greatest length of a flat hand, as shares of the frame's shorter side; None is from small to
+            larger than the frame.
+        touching: The hands begin at each other; None draws.
     """
 
     size: tuple[int, int]
@@ -48,6 +51,8 @@ class Plan:
     hands: int | None = None
     first_person: bool | None = None
     crossings: int | None = None
+    lengths: tuple[float, float] | None = None
+    touching: bool | None = None
 
 
 class RenderedScene:
@@ -133,10 +138,12 @@ def _place_hands(
     low, high = _LENGTHS
     high = min(high, (1.1, 1.05, 0.8, 0.6)[count] * (1.15 if first_person else 1.0))
     low = 0.3 if first_person else low
+    if plan.lengths is not None:
+        low, high = plan.lengths
     # more large hands than small ones: they show more
     length = low * (high / low) ** float(rng.random() ** 0.75) * min(height, width)
     lengths = [length * float(rng.uniform(0.88, 1.12) if k < 2 else rng.uniform(0.5, 1.1)) for k in range(count)]
-    homes = draw_homes(plan.size, lengths, first_person, rng)
+    homes = draw_homes(plan.size, lengths, first_person, rng, plan.touching)
     right_first = first_person or rng.random() < 0.5
     order = (Handedness.RIGHT, Handedness.LEFT) if right_first else (Handedness.LEFT, Handedness.RIGHT)
     if rng.random() < 0.12:
