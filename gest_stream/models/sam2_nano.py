@@ -8,7 +8,7 @@ and the mask's way into the memory, which takes two convolutions of stride 4 ins
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 NANO_NAME: Final = "sam2-nano"
 """Of its weights, gest_stream/weights/sam2-nano.safetensors, and of its training preset."""
@@ -17,6 +17,7 @@ NANO_TRUNK_WIDTH: Final = 16
 NANO_STAGES: Final = (1, 2, 4, 1)
 
 _WIDTH: Final = 64
+_DECODER_HEADS: Final = 2
 _MEMORY_WIDTH: Final = _WIDTH // 4
 _MEMORY_FRAMES: Final = 4
 _POINTERS: Final = 4
@@ -69,3 +70,16 @@ NANO_OVERRIDES: Final[tuple[str, ...]] = (
     f"model.max_obj_ptrs_in_encoder={_POINTERS}",
 )
 """Settings of the `sam2` package's config, on top of the tiny model's."""
+
+
+def narrow_decoder(modules: Any) -> None:
+    """Give the mask decoder's attention two heads of 16 channels, as wide as an official model's.
+
+    Upstream's config has no entry for them, and its eight would have 4 channels each, in which a point's place cannot
+    be told: after 800 steps of the same training such masks followed skin, not the prompt.
+    """
+    from sam2.modeling.sam.transformer import Attention
+
+    for module in modules.sam_mask_decoder.transformer.modules():
+        if isinstance(module, Attention):
+            module.num_heads = _DECODER_HEADS

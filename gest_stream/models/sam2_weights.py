@@ -12,7 +12,7 @@ from gest_stream.config import Sam2Size
 from gest_stream.errors import MissingDependencyError, WeightsError
 from gest_stream.models.builtin import builtin_path, read_builtin
 from gest_stream.models.checkpoint import read_state
-from gest_stream.models.sam2_nano import NANO_NAME, NANO_OVERRIDES, NANO_STAGES, NANO_TRUNK_WIDTH
+from gest_stream.models.sam2_nano import NANO_NAME, NANO_OVERRIDES, NANO_STAGES, NANO_TRUNK_WIDTH, narrow_decoder
 
 CONFIG_FILES: Mapping[Sam2Size, str] = {
     Sam2Size.TINY: "sam2.1_hiera_t.yaml",
@@ -86,7 +86,10 @@ def build_modules(size: Sam2Size, image_size: int, overrides: Sequence[str] = ()
         ]
     )
     config = OmegaConf.merge(OmegaConf.load(path), changes)
-    return instantiate(config.model, _recursive_=True).eval().requires_grad_(False)
+    modules = instantiate(config.model, _recursive_=True).eval().requires_grad_(False)
+    if size is Sam2Size.NANO:
+        narrow_decoder(modules)
+    return modules
 
 
 def weights_of(size: Sam2Size) -> Path:

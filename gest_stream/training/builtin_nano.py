@@ -35,6 +35,7 @@ from gest_stream.training.files import state_path
 from gest_stream.training.progress import OnProgress, Stage, TrainingProgress, TrainingResult
 from gest_stream.training.run import TrainingRun, stored_state
 from gest_stream.training.sam2_batch import Batch, SampleRules, draw_batch
+from gest_stream.training.sam2_loss import LossRules
 from gest_stream.training.sam2_measure import measure
 from gest_stream.training.sam2_parts import make_optimizer, set_rate
 from gest_stream.training.sam2_prompting import draw_kind
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 DEFAULT_STEPS: Final = 3000
 PEAK_RATE: Final = 1e-3
-PHASES: Final = ((0.3, 128, 1, 16), (0.5, 128, 4, 10), (0.65, 256, 1, 8), (1.0, 256, 5, 2))
+PHASES: Final = ((0.35, 128, 1, 16), (0.5, 128, 3, 8), (0.65, 256, 1, 8), (1.0, 256, 4, 2))
 """(until this share of the training, side of a picture, frames a sequence, clips a batch); `--batch` scales the clips
 against the first phase's."""
 
@@ -56,7 +57,7 @@ RULES: Final = SampleRules(max_objects=2, again=0.15, refined=0.1, corrected=0.1
 _WINDOWS: Final = {128: ("model.image_encoder.trunk.window_spec=[8,4,8,4]",)}
 """Where the later stages' windows would be larger than what they look at; they have no weights of their own."""
 
-_STARTED_SHARE: Final = 0.001
+_STARTED_SHARE: Final = 0.003
 """Of the picture that a hand must cover to be followed."""
 
 _WEIGHT_DECAY: Final = 0.02
@@ -65,6 +66,9 @@ _FRAMES_MEASURED: Final = 6
 _LOOK_AGAIN_STEPS: Final = 100
 _SEEN_AT_FIRST: Final = 2.0
 """Bias of the object score; one below 0 blanks the masks, and nothing would be learnt from them."""
+
+_ALONE: Final = LossRules(every_candidate=True, iou=0.0, score=0.0)
+_IN_SEQUENCE: Final = LossRules(every_candidate=True)
 
 _MOST_SPOILT: Final = 5
 
@@ -165,7 +169,8 @@ class NanoTraining(TrainingRun[Batch]):
     def _learn(self, batch: Batch, rate_share: float) -> float:
         set_rate(self._optimizer, rate_share)
         model = self._models[batch.images.shape[-1]].train()
-        loss, *ious = train_step(model, self._optimizer, batch.to(self._device))
+        learnt = _ALONE if len(batch.images) == 1 else _IN_SEQUENCE
+        loss, *ious = train_step(model, self._optimizer, batch.to(self._device), rules=learnt)
         last = [*self._state.losses[1 - _MOST_SPOILT :], loss]
         if math.isfinite(loss):
             self.progress.note(loss, *ious)

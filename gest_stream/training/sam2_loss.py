@@ -5,6 +5,7 @@ Source: Ravi et al. 2024, appendix D.2; the weights are those of upstream's trai
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -15,8 +16,32 @@ from gest_stream.training.sam2_tracking import FrameOutput
 _FOCAL_WEIGHT: Final = 20.0
 
 
+@dataclass(frozen=True, slots=True)
+class LossRules:
+    """How much of an answer is learnt from.
+
+    Args:
+        every_candidate: All candidate masks are taught the truth, not only the one that fits best. Costs what several
+            candidates are for (a click may mean the part or the whole); teaches a model from nothing thrice as fast.
+        iou: Weight of the predicted IoU. A model from nothing learns to predict 0 and is long in unlearning it.
+        score: Weight of the object score. Single frames, whose objects are all there, teach it to be always high.
+    """
+
+    every_candidate: bool = False
+    iou: float = 1.0
+    score: float = 1.0
+
+
+FINE_TUNING: Final = LossRules()
+"""As upstream trains."""
+
+
 def frame_loss(
-    output: FrameOutput, truth: torch.Tensor, present: torch.Tensor, void: torch.Tensor | None = None
+    output: FrameOutput,
+    truth: torch.Tensor,
+    present: torch.Tensor,
+    void: torch.Tensor | None = None,
+    rules: LossRules = FINE_TUNING,
 ) -> torch.Tensor:
     """The loss of one answer.
 
@@ -25,6 +50,7 @@ def frame_loss(
         truth: (B, S, S) float32 masks, 0 to 1.
         present: (B,) bool, whether the object can be seen; only then do its masks count.
         void: (B, S, S) bool, pixels that do not count; None for none.
+        rules: What of it is learnt from.
 
     Returns:
         The mean over the masks that count, and that of the score over all objects.
@@ -36,14 +62,15 @@ def frame_loss(
         known = torch.ones_like(target[:, :1])
     else:
         known = (F.interpolate(void[:, None].float(), size=size, mode="area") == 0).float()
-    best = _mask_loss(logits, target, known).min(dim=1).values
+    losses = _mask_loss(logits, target, known)
+    masks = losses.mean(dim=1) if rules.every_candidate else losses.min(dim=1).values
     found = iou(torch.where(known > 0, logits.detach(), -1.0), target * known)
     off = (output.ious.float() - found).abs().mean(dim=1)
     scores = output.scores[:, 0].float()
     score = F.binary_cross_entropy_with_logits(scores, present.float())
     # where the model says that nothing is there it has blanked its masks, and no gradient would come of them
     counted = present & (scores > 0)
-    return ((best + off) * counted).sum() / counted.sum().clamp(min=1) + score
+    return ((masks + rules.iou * off) * counted).sum() / counted.sum().clamp(min=1) + rules.score * score
 
 
 def _mask_loss(logits: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:

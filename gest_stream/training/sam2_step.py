@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from gest_stream.training.sam2_batch import Batch
-from gest_stream.training.sam2_loss import frame_loss, iou
+from gest_stream.training.sam2_loss import FINE_TUNING, LossRules, frame_loss, iou
 from gest_stream.training.sam2_tracking import track_batch
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def train_step(
     batch: Batch,
     max_norm: float = 1.0,
     dtype: torch.dtype = torch.float32,
+    rules: LossRules = FINE_TUNING,
 ) -> tuple[float, list[float], list[float]]:
     """One step of the optimizer.
 
@@ -58,6 +59,7 @@ def train_step(
         batch: On the model's device.
         max_norm: Norm that the gradient is cut to.
         dtype: torch.bfloat16 runs the model under autocast; the loss is float32.
+        rules: What of the answers is learnt from.
 
     Returns:
         The loss, and the IoU of every object that can be seen: on prompted frames, and on tracked ones. Where the loss
@@ -69,7 +71,7 @@ def train_step(
         outputs = list(track_batch(model, batch))
     for t, output in enumerate(outputs):
         seen, void = batch.present[t], batch.void_of(t)
-        losses += [frame_loss(answer, batch.masks[t], seen, void) for answer in output.answers()]
+        losses += [frame_loss(answer, batch.masks[t], seen, void, rules) for answer in output.answers()]
         if not output.from_mask:
             ious[output.prompted] += iou(output.chosen[:, 0].detach(), batch.masks[t])[seen].tolist()
     loss = torch.stack(losses).mean()

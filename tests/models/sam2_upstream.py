@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from gest_stream.config import Sam2Config, Sam2Runner, Sam2Size
 from gest_stream.models.sam2_engine import Sam2Encoded, Sam2Engine
 from gest_stream.models.sam2_masks import frame_logits
-from gest_stream.models.sam2_weights import CONFIG_FILES, build_modules, size_overrides
+from gest_stream.models.sam2_nano import narrow_decoder
+from gest_stream.models.sam2_weights import CONFIG_FILES, OVERRIDES, build_modules, size_overrides
 from gest_stream.types import Prompt, PromptMode
 
 Logits = dict[tuple[int, int], torch.Tensor]
@@ -116,11 +117,14 @@ class Upstream:
     ) -> None:
         from sam2.build_sam import build_sam2_video_predictor
 
-        extra = [f"++{one}" for one in (*size_overrides(image_size), *overrides)]
+        settings_of_size = (*OVERRIDES.get(size, ()), *size_overrides(image_size))
+        extra = [f"++{one}" for one in (*settings_of_size, *overrides)]
         # without hole filling: it needs the CUDA extension, and warns on every frame where that is absent
         self.predictor = build_sam2_video_predictor(
             f"configs/sam2.1/{CONFIG_FILES[size]}", None, device="cpu", hydra_overrides_extra=extra
         )
+        if size is Sam2Size.NANO:
+            narrow_decoder(self.predictor)
         self.predictor.load_state_dict(state)
         self.predictor.fill_hole_area = 0
         for name, value in settings.items():

@@ -220,6 +220,7 @@ def iou(a: torch.Tensor, b: torch.Tensor) -> float:
 @pytest.mark.parametrize(
     ("size", "image_size"),
     [
+        (Sam2Size.NANO, 256),
         (Sam2Size.SMALL, 128),
         pytest.param(Sam2Size.BASE_PLUS, 160, marks=pytest.mark.slow),
         pytest.param(Sam2Size.LARGE, 160, marks=pytest.mark.slow),
