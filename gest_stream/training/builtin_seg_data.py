@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 SHARES: Final[Mapping[ClipKind, float]] = {ClipKind.RENDERED: 0.45, ClipKind.COMPOSITED: 0.3, ClipKind.REAL: 0.25}
 """Of the pictures of a batch, on average; what is not there is left to the others."""
 
-AUGMENT: Final = AugmentConfig(zoom=1.6, turn_deg=20.0, tint=0.1, blur=0.15, noise=0.2, jpeg=0.2)
-"""Clips have gone through a camera of their own; this makes more of each."""
+AUGMENT: Final = AugmentConfig(zoom=1.4, turn_deg=12.0, light=0.25, tint=0.06, blur=0.05, noise=0.08, jpeg=0.08)
+"""Little: clips have gone through a camera of their own, and in an hour the network sees few of them often."""
 
-PASTE: Final = 0.35
+PASTE: Final = 0.2
 """Chance that the hands and forearms of another picture are pasted over one (Ghiasi et al. 2021, simple copy-paste):
 hands that were rendered for seconds so meet more backgrounds, and other hands, than were rendered."""
 
