@@ -14,11 +14,9 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from queue import SimpleQueue
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from gest_stream.errors import GestStreamError, InvalidInputError
-
-_NICE: Final = 10
 
 
 def make_in_processes(module: str, job: Any, keys: Sequence[str], workers: int) -> Generator[str, None, None]:
@@ -100,8 +98,6 @@ def serve(prepare: Callable[[Any], Callable[[str], None]]) -> None:
     Args:
         prepare: Takes the job and gives what makes one clip of it.
     """
-    if hasattr(os, "nice"):
-        os.nice(_NICE)
     # what a library prints must not end up among the answers
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

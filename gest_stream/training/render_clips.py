@@ -7,9 +7,7 @@ that a picture is read without the others.
 from __future__ import annotations
 
 import os
-import pickle
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -17,8 +15,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gest_stream.errors import GestStreamError, InvalidInputError
+from gest_stream.errors import InvalidInputError
 from gest_stream.synthetic import ClipConfig, ClipRenderer, Event, EventKind, SyntheticFrame
+from gest_stream.training.clip_workers import serve
 from gest_stream.training.events import draw_event, kinds_for
 from gest_stream.training.labels import BACKGROUND, LabelledImage, read_picture
 
@@ -186,23 +185,14 @@ def read_shard_picture(path: Path, number: int) -> LabelledImage:
         raise InvalidInputError(f"{path}: is damaged ({exc}); remove it, and it is rendered again") from exc
 
 
-def main() -> None:
-    """Render the clips whose numbers come line by line; answer each with an empty line, or with what went wrong."""
-    # what a library prints must not end up among the answers
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    folder, spec = pickle.load(sys.stdin.buffer)
-    for line in sys.stdin.buffer:
-        index, trouble = int(line), ""
-        try:
-            write_shard(shard_path(folder, index), render_shard(spec, index))
-        except (GestStreamError, OSError) as exc:
-            trouble = " ".join(str(exc).split())
-        print(trouble, file=answers, flush=True)  # noqa: T201
+def _prepare(job: tuple[Path, ShardSpec]) -> Callable[[str], None]:
+    folder, spec = job
+
+    def make(key: str) -> None:
+        write_shard(shard_path(folder, int(key)), render_shard(spec, int(key)))
+
+    return make
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (BrokenPipeError, KeyboardInterrupt):
-        sys.exit(1)
+    serve(_prepare)

@@ -9,19 +9,15 @@ import hashlib
 import json
 import logging
 import os
-import pickle
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import closing
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Final, Self
+from typing import Final
 
 from gest_stream.errors import InvalidInputError, SinkError
 from gest_stream.sinks.output_path import explain_os_error
 from gest_stream.sources.images import IMAGE_SUFFIXES
+from gest_stream.training.clip_workers import make_in_processes
 from gest_stream.training.config import RenderConfig
 from gest_stream.training.labels import LabelledImage
 from gest_stream.training.render_clips import ShardSpec, read_shard_picture, shard_path
@@ -106,65 +102,11 @@ def _render(
     workers = min(config.workers or os.cpu_count() or 1, len(missing))
     _log.info("rendering %d clips in %d processes to %s", len(missing), workers, folder)
     there = -(-config.frames // config.frames_per_clip) - len(missing)
-    idle: SimpleQueue[_Process] = SimpleQueue()
-
-    def render(index: int) -> None:
-        process = idle.get()
-        try:
-            process.render(index)
-        finally:
-            idle.put(process)
-
-    with ExitStack() as stack:
-        threads = ThreadPoolExecutor(workers)
-        stack.callback(threads.shutdown, cancel_futures=True)
-        for _ in range(workers):
-            idle.put(stack.enter_context(_Process(folder, spec)))
-        for done, _ in enumerate(threads.map(render, missing), there + 1):
+    keys = [str(index) for index in missing]
+    with closing(make_in_processes("gest_stream.training.render_clips", (folder, spec), keys, workers)) as made:
+        for number, _ in enumerate(made, there + 1):
             if on_progress is not None:
-                on_progress(min(config.frames, done * config.frames_per_clip), config.frames)
-
-
-class _Process:
-    """One rendering process and the pipes to it; it is killed on leaving, which ends a `render` that waits for it."""
-
-    def __init__(self, folder: Path, spec: ShardSpec) -> None:
-        self._job = pickle.dumps((folder, spec))
-
-    def __enter__(self) -> Self:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        command = [sys.executable, "-m", "gest_stream.training.render_clips"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
-        with suppress(OSError):  # it is gone already; `render` tells
-            self._send(self._job)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            with suppress(BrokenPipeError):  # what was asked of a process that is gone
-                pipe.close()
-
-    def _send(self, message: bytes) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(message)
-        self._process.stdin.flush()
-
-    def render(self, index: int) -> None:
-        """Have a clip rendered, and wait for it."""
-        assert self._process.stdout is not None
-        with suppress(OSError):
-            self._send(b"%d\n" % index)
-        answer = self._process.stdout.readline().decode()
-        if not answer.endswith("\n"):
-            raise InvalidInputError(
-                f"synthetic: a rendering process ended early (exit status {self._process.poll()}); is memory short? "
-                "fewer at a time need less: --workers 1"
-            )
-        if answer.strip():
-            raise InvalidInputError(answer.strip())
+                on_progress(min(config.frames, number * config.frames_per_clip), config.frames)
 
 
 def _backgrounds(folder: Path | None) -> tuple[Path, ...]:

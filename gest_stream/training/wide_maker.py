@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from gest_stream.training.clip_workers import serve
@@ -20,4 +21,6 @@ def _prepare(job: WideJob) -> Callable[[str], None]:
 
 
 if __name__ == "__main__":
+    if hasattr(os, "nice"):
+        os.nice(10)
     serve(_prepare)

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from gest_stream.errors import DeviceError
 from gest_stream.synthetic import ClipConfig, ClipRenderer, Event, EventKind, SyntheticFrame, preset, render_clip
-from gest_stream.synthetic.appearance import make_light, make_look
+from gest_stream.synthetic.appearance import Band, Glove, Look, make_light, make_look
 from gest_stream.synthetic.motion import HandState
 from gest_stream.synthetic.pose import GESTURES
-from gest_stream.synthetic.render import HAND, HandRenderer, RenderedHand
+from gest_stream.synthetic.render import HAND, HandRenderer, Perspective, RenderedHand
 from gest_stream.synthetic.skeleton import make_shape
 from gest_stream.types import Handedness
 
@@ -198,3 +198,43 @@ def test_a_gpu_renders_the_same_truth() -> None:
     for a, b in zip(on_cpu.hands, on_gpu.hands, strict=True):
         assert a.hand_mask.iou(b.hand_mask) > 0.995
     assert np.abs(on_cpu.frame.image.astype(int) - on_gpu.frame.image).mean() < 0.5
+
+
+def test_in_perspective_what_is_near_is_larger_and_the_palm_stays() -> None:
+    rng = np.random.default_rng(1)
+    parts = make_shape(rng), make_look(rng, 4.0), Handedness.RIGHT, make_light(rng, (4.0,)), SMALL, "cpu"
+    tilt = np.radians(60.0)  # fingers toward the camera
+    about_x = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]], np.float32)
+    state = HandState(GESTURES["flat"], about_x, np.array([160, 120], np.float32), 5.0)
+    flat = HandRenderer(*parts).render(state)
+    near = HandRenderer(*parts, Perspective((160.0, 120.0), 30 * 5.0)).render(state)
+    far = HandRenderer(*parts, Perspective((160.0, 120.0), 1e7)).render(state)
+    np.testing.assert_allclose(far.landmarks_px, flat.landmarks_px, atol=0.01)
+
+    def width(hand: RenderedHand, a: int, b: int) -> float:
+        return float(np.linalg.norm(hand.landmarks_px[a, :2] - hand.landmarks_px[b, :2]))
+
+    assert width(near, 8, 20) > 1.2 * width(flat, 8, 20)
+    assert near.layer.parts[HAND].sum() > 1.1 * flat.layer.parts[HAND].sum()
+    columns, rows = np.floor(near.landmarks_px[[8, 12, 16, 9], :2]).astype(int).T
+    (left, top) = near.layer.origin_xy_px
+    assert (near.layer.parts[HAND][rows - top, columns - left] > 0.9).all()
+
+
+def test_gloves_and_rings_colour_their_part_of_the_hand() -> None:
+    rng = np.random.default_rng(1)
+    shape, look, light = make_shape(rng), replace(make_look(rng, 4.0), sleeve=None), make_light(rng, (4.0,))
+    green = np.array([0.0, 0.6, 0.0], np.float32)
+    state = HandState(GESTURES["open"], np.eye(3, dtype=np.float32), np.array([160, 130], np.float32), 7.0)
+
+    def greens(look: Look) -> tuple[int, int]:
+        layer = HandRenderer(shape, look, Handedness.RIGHT, light, SMALL, "cpu").render(state).layer
+        green_px = layer.colour[..., 1] > 2.0 * layer.colour[..., 0].clip(10)
+        return int((green_px & (layer.parts[HAND] > 0.9)).sum()), int((layer.parts[HAND] > 0.9).sum())
+
+    found, whole = greens(replace(look, glove=Glove(green, green, 3.0)))
+    assert found > 0.95 * whole
+    axis = shape.joints[14] - shape.joints[13]
+    ring = Band(shape.joints[13] + 0.6 * axis, axis / np.linalg.norm(axis), 1.5, 0.35, green, shiny=False)
+    found, whole = greens(replace(look, bands=(ring,)))
+    assert 0.002 * whole < found < 0.05 * whole
