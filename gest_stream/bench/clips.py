@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -44,6 +45,7 @@ SIZES: Final[Mapping[str, tuple[int, int]]] = MappingProxyType(
 )
 HANDS: Final = (1, 2, 4)
 _TRUTH: Final = "truth.npz"
+_KEPT_S: Final = 30 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +191,11 @@ def _cached(cache: Path, content: object, make: Callable[[Path], None]) -> Path:
         digest.update(file.read_bytes())
     folder = cache / digest.hexdigest()[:20]
     if folder.is_dir():
+        os.utime(folder)  # it is in use, see `_sweep`
         return folder
     try:
         cache.mkdir(parents=True, exist_ok=True)
+        _sweep(cache)
         draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=cache))
         try:
             make(draft)
@@ -204,6 +208,13 @@ def _cached(cache: Path, content: object, make: Callable[[Path], None]) -> Path:
             f"{cache}: the clip cannot be kept there: {exc}; free some space or set XDG_CACHE_HOME"
         ) from exc
     return folder
+
+
+def _sweep(cache: Path) -> None:
+    """Remove what was not used for a month: clips of earlier versions, and drafts of processes that were killed."""
+    for folder in cache.iterdir():
+        if folder.is_dir() and time.time() - folder.stat().st_mtime > _KEPT_S:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _fitted(size: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:

@@ -131,7 +131,10 @@ def _write(record: Record, json: Path | None, plot: Path | None, quiet: bool) ->
 
 @contextmanager
 def _shown(console: Console) -> Iterator[OnProgress]:
-    """One bar: what is being measured, and how far the whole is."""
+    """One bar: what is being measured, and how far the whole is; a line for each part where nobody could see a bar."""
+    if not console.is_terminal:
+        yield _lines(console)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"))
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
         task = progress.add_task("starting", total=1)
@@ -143,12 +146,28 @@ def _shown(console: Console) -> Iterator[OnProgress]:
         yield tell
 
 
+def _lines(console: Console) -> OnProgress:
+    last = ""
+
+    def tell(told: BenchProgress) -> None:
+        nonlocal last
+        text = told.part if told.part == "clip" else f"{told.part} {told.detail}".strip()
+        if text != last:
+            last = text
+            console.print(text, highlight=False)
+
+    return tell
+
+
 @contextmanager
 def _interrupting() -> Iterator[None]:
     """Let SIGTERM do what Ctrl-C does."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        signal.raise_signal(signal.SIGINT)
+        if callable(signal.getsignal(signal.SIGINT)):
+            signal.raise_signal(signal.SIGINT)  # asyncio's handler, while it runs, ends a run in order
+        else:  # a shell starts what is in its background with Ctrl-C ignored
+            raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:

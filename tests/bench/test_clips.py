@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from itertools import islice
 from pathlib import Path
 
@@ -69,6 +71,16 @@ def test_a_clip_that_was_broken_off_leaves_nothing_behind(tmp_path: Path, monkey
     with pytest.raises(KeyboardInterrupt):
         synthetic_clip(CONFIG, tmp_path, silent)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("small_clips")
+def test_clips_that_were_not_used_for_a_month_are_removed(tmp_path: Path) -> None:
+    used, unused = tmp_path / "used", tmp_path / ".draft-unused"
+    for folder, days in ((used, 20), (unused, 40)):
+        folder.mkdir()
+        os.utime(folder, (0, time.time() - days * 24 * 3600))
+    synthetic_clip(CONFIG, tmp_path, silent)
+    assert used.is_dir() and not unused.exists()
 
 
 @pytest.mark.usefixtures("small_clips")

@@ -54,6 +54,7 @@ def test_quick_parts_are_written_drawn_and_shown(run: Run, tmp_path: Path) -> No
     assert plot.read_bytes().startswith(b"\x89PNG")
     for text in ("encode video", "quality beside speed", "segmenter light: asked for"):
         assert text in result.stdout
+    assert result.stderr.splitlines() == ["clip", "models", "stages", "quality 480p", "quality 720p"]
 
 
 def test_quiet_prints_nothing(run: Run, tmp_path: Path) -> None:
@@ -78,6 +79,16 @@ def test_an_interrupt_leaves_what_was_measured(
     record = load_record(path)
     assert not record.complete and record.stages is not None and record.quality is None
     assert "not complete" in result.stdout
+
+
+def test_a_termination_is_heard_where_interrupts_are_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(KeyboardInterrupt), bench_command._interrupting():
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_an_error_leaves_what_was_measured_and_is_told(
