@@ -231,7 +231,6 @@ class DeadlineSegmenter:
         """The answer is about this very frame: it is shown as it is."""
         masks = job.masks or {}
         self._quick.reset()
-        self._poses = {}
         for one in job.observations:
             mask, hand = masks.get(one.object_id), self._hands[one.object_id]
             given = _given(job, one, mask) if mask is not None else None

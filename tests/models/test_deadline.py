@@ -15,7 +15,7 @@ from gest_stream.models.deadline import DeadlineSegmenter
 from gest_stream.models.deadline_work import Job, SegmenterThread
 from gest_stream.testing import ScriptedSegmenter, hull_mask, make_landmarks
 from gest_stream.types import HandMask, MaskSource, Observation, Prompt, PromptMode
-from tests.models.slow_segmenter import PATIENCE_S, SIZE, SlowSegmenter, frame, late, step, wait_for_answer
+from tests.models.slow_segmenter import PASSED, PATIENCE_S, SIZE, SlowSegmenter, frame, late, step, wait_for_answer
 
 
 def hand(x: float, object_id: int = 1, prompt: Prompt | None = None) -> Observation:
@@ -279,6 +279,25 @@ def test_no_frame_waits_for_an_answer_that_cannot_come_in_time() -> None:
     assert not work.wait(second, time_ns[0] + 33_000_000)
     inner.answer()
     work.close()
+
+
+def test_a_mask_that_came_in_time_is_carried_from_where_it_was() -> None:
+    """Of the way that the hand went before it, nothing may be added."""
+    time_ns = [PASSED]
+    inner = SlowSegmenter()
+    outer = DeadlineSegmenter(inner, DeadlineConfig(33.0, fade_frames=0), clock=lambda: time_ns[0])
+    step(outer, 0, hand(80))
+    inner.begun()
+    step(outer, 1, hand(130))
+    time_ns[0] = 0  # it stands still: the next frame waits for as long as it takes
+    inner.answer(3)
+    assert step(outer, 2, hand(180))[1].source is MaskSource.SCRIPTED
+    time_ns[0] = PASSED
+    carried = step(outer, 3, Observation(1))[1]  # by the picture, which shows no motion
+    assert carried.source is MaskSource.CARRIED and carried.age_ms == pytest.approx(1e3 / 30)
+    assert carried.iou(hull_mask(make_landmarks((180, 120), 120), SIZE)) > 0.95
+    inner.answer(10)
+    outer.close()
 
 
 def test_clicks_are_taken_where_the_segmenter_takes_them() -> None:
