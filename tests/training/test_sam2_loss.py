@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gest_stream.training.sam2_loss import frame_loss, iou
+from gest_stream.training.sam2_loss import LossRules, frame_loss, iou
 from gest_stream.training.sam2_tracking import FrameOutput
 
 
@@ -69,3 +69,20 @@ def test_every_answer_before_a_click_is_learnt_from_but_not_a_given_mask() -> No
     first = FrameOutput(logits, ious, scores, chosen, True, False, given)
     last = FrameOutput(logits, ious, scores, chosen, True, False, first)
     assert list(last.answers()) == [last, first]
+
+
+def test_rules_say_what_is_learnt_from() -> None:
+    truth, present, good = square_truth(1), torch.tensor([True]), good_logits()
+    said = answer(torch.cat([good, -good], 1), torch.zeros(1, 2), torch.tensor([[2.0]]))
+
+    def cost(rules: LossRules) -> float:
+        return float(frame_loss(said, truth, present, rules=rules))
+
+    whole, masks = cost(LossRules()), cost(LossRules(iou=0.0, score=0.0))
+    off = float(iou(F.interpolate(said.logits, scale_factor=2.0), truth[:, None, ::2, ::2]).mean())
+    assert whole - cost(LossRules(score=0.0)) == pytest.approx(0.127, abs=1e-3)
+    assert cost(LossRules(score=0.0)) - masks == pytest.approx(off, abs=0.02)
+    bad = answer(-good, torch.zeros(1, 1), torch.tensor([[2.0]]))
+    worst = float(frame_loss(bad, truth, present, rules=LossRules(iou=0.0, score=0.0)))
+    every = cost(LossRules(every_candidate=True, iou=0.0, score=0.0))
+    assert every == pytest.approx((masks + worst) / 2, rel=1e-4) and every > 2 * masks
