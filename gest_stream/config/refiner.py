@@ -26,6 +26,8 @@ class RefinerConfig:
     Args:
         weights: A file that `gest-stream train builtin --preset refiner` wrote; None takes the package's own.
         precision: What it computes with.
+        carry_decay: Factor on the score of a mask for each frame on which neither landmarks nor redetector see the
+            hand, above 0 to 1: a sure one is held for about 34 frames.
         min_score: Probability that the hand is there below which a mask without landmarks is not shown, 0 to 1.
         forget_after_frames: Frames without a mask after which a hand without landmarks is no longer looked for.
     """
@@ -33,10 +35,12 @@ class RefinerConfig:
     __pydantic_config__: ClassVar[Any] = STRICT
     weights: Path | None = None
     precision: RefinerPrecision = RefinerPrecision.AUTO
+    carry_decay: float = 0.98
     min_score: float = 0.5
     forget_after_frames: int = 5
 
     def __post_init__(self) -> None:
         take_members(self, precision=RefinerPrecision)
+        require(0.0 < self.carry_decay <= 1.0, "refiner.carry_decay", "above 0, up to 1", self.carry_decay)
         require(0.0 <= self.min_score <= 1.0, "refiner.min_score", "0 to 1", self.min_score)
         require(self.forget_after_frames >= 1, "refiner.forget_after_frames", "1 or more", self.forget_after_frames)

@@ -61,12 +61,14 @@ class _Memory:
         past: Its last crop and mask.
         center_xy_px: Middle of its last mask.
         speed_xy_px: Pixels it moves a frame.
+        confidence: What is left of it since landmarks or redetector last saw the hand, 0 to 1.
         unseen: Frames since it was last said to be there.
     """
 
     past: Past
     center_xy_px: NDArray[np.float64]
     speed_xy_px: NDArray[np.float64]
+    confidence: float = 1.0
     unseen: int = 0
 
 
@@ -79,6 +81,7 @@ class _Sight:
     points_xy_px: NDArray[np.float32] | None
     past: Past | None
     shift_xy_px: tuple[float, float]
+    confidence: float = 1.0
 
 
 class RefinerSegmenter:
@@ -178,7 +181,7 @@ class RefinerSegmenter:
         region = observation.region
         if region is not None and (asked or memory is None):
             return self._started(frame, object_id, region)
-        return self._carried(frame, object_id) if memory is not None else None
+        return self._carried(frame, object_id, region) if memory is not None else None
 
     def _seen(
         self,
@@ -214,8 +217,8 @@ class RefinerSegmenter:
         mask *= frame_plane(window, frame.size)
         return replace(sight, past=Past(window, sight.image, mask))
 
-    def _carried(self, frame: Frame, object_id: int) -> _Sight | None:
-        """Where a hand is thought to have moved."""
+    def _carried(self, frame: Frame, object_id: int, region: HandMask | None) -> _Sight | None:
+        """Where a hand is thought to have moved; what a redetector sees of it, if it looked, only bears it out."""
         memory = self._memory[object_id]
         window, shift = memory.past.window, memory.speed_xy_px
         step = window.width / self._grid
@@ -229,7 +232,10 @@ class RefinerSegmenter:
             side = float(np.clip(wanted.width, window.width / _MOST_GROWTH, window.width * _MOST_GROWTH))
             middle = np.array([wanted.left, wanted.top]) + wanted.width / 2 + shift
             window = square_window(middle, side, self._grid)
-        return self._seen(frame, object_id, window, None, memory.past, (float(shift[0]), float(shift[1])))
+        sight = self._seen(frame, object_id, window, None, memory.past, (float(shift[0]), float(shift[1])))
+        if sight is None or region is not None:
+            return sight
+        return replace(sight, confidence=memory.confidence * self._config.carry_decay)
 
     def _compute(
         self, frame: Frame, sights: Mapping[int, _Sight]
@@ -266,7 +272,7 @@ class RefinerSegmenter:
         belief *= frame_plane(sight.window, frame.size)
         seen = belief > 0.5
         sure = float(belief[seen].mean()) if seen.any() else 0.0
-        score = float(np.clip(there * sure, 0.0, 1.0))
+        score = float(np.clip(there * sure * sight.confidence, 0.0, 1.0))
         held = sight.points_xy_px is not None
         if not held and score < self._config.min_score:
             self._miss(object_id, sight)
@@ -282,14 +288,14 @@ class RefinerSegmenter:
         rows, columns = np.nonzero(seen)
         if not rows.size:
             center = np.array([sight.window.left, sight.window.top]) + sight.window.width / 2
-            self._memory[object_id] = _Memory(past, center, np.zeros(2))
+            self._memory[object_id] = _Memory(past, center, np.zeros(2), sight.confidence)
             return
         cells = np.array([[columns.mean(), rows.mean()]])
         center = sight.window.to_frame(cells)[0].astype(np.float64)
         speed = np.zeros(2)
         if memory is not None and memory.unseen == 0:
             speed = _KEPT_SPEED * (center - memory.center_xy_px)
-        self._memory[object_id] = _Memory(past, center, speed)
+        self._memory[object_id] = _Memory(past, center, speed, sight.confidence)
 
     def _miss(self, object_id: int, sight: _Sight) -> None:
         """The network says that the hand is not there: look again where it was, for some frames."""
@@ -299,7 +305,9 @@ class RefinerSegmenter:
         if memory.unseen + 1 >= self._config.forget_after_frames:
             self._drop(object_id, f"not seen for {memory.unseen + 1} frames")
             return
-        self._memory[object_id] = replace(memory, speed_xy_px=np.zeros(2), unseen=memory.unseen + 1)
+        self._memory[object_id] = replace(
+            memory, speed_xy_px=np.zeros(2), confidence=sight.confidence, unseen=memory.unseen + 1
+        )
 
     def _drop(self, object_id: int, reason: str) -> None:
         _log.debug("mask of hand %d dropped: %s", object_id, reason)

@@ -112,6 +112,15 @@ def test_a_hand_that_is_gone_has_no_mask_and_is_looked_for_only_a_while() -> Non
     assert step(one, Observation(1)) == {} and len(net.shown) == asked
 
 
+def test_a_carried_hand_is_trusted_less_from_frame_to_frame_until_a_redetector_sees_it_again() -> None:
+    one = segmenter(carry_decay=0.9, min_score=0.1)
+    step(one, hand())
+    scores = [step(one, Observation(1))[1].score for _ in range(4)]
+    assert scores == pytest.approx([scores[0] * 0.9**k for k in range(4)], abs=0.01)
+    seen = step(one, Observation(1, None, None, region((100, 60, 200, 180))))[1].score
+    assert seen == pytest.approx(scores[0] / 0.9, abs=0.01)
+
+
 def test_landmarks_vouch_for_a_hand_that_the_network_does_not_see() -> None:
     one = segmenter(lambda inputs: (told(inputs)[0], torch.full((len(inputs),), -6.0)))
     assert step(one, hand())[1].score < 0.1
