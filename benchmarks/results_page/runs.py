@@ -122,6 +122,74 @@ RUNS: Final[Mapping[str, Section]] = {
             Figures((("peers' versions", "how/peer_versions"), ("clip", "how/clip"), ("weights", "how/weights"))),
         ),
     ),
+    "live_cpu": Section(
+        "Live 720p on a CPU",
+        "Two hands, paced in real time or as fast as possible; latency from the moment a frame is due to its hand-over "
+        "to the sink, processor time by what it was spent on.",
+        "python -m benchmarks.live_cpu",
+        (
+            Each(
+                "runs/*",
+                ("run",),
+                (
+                    ("fps", "fps"),
+                    ("dropped", "dropped"),
+                    *times("handover_ms"),
+                    ("written p99 ms", "written_ms/p99"),
+                    ("CPU ms a frame", "cpu_ms_per_frame"),
+                    ("cores busy", "cores_busy"),
+                ),
+            ),
+            Figures((("targets", "targets"), ("met", "targets_met"), ("clip", "source"))),
+            Each(
+                "runs/*/cpu_ms_per_frame_by_work/*",
+                ("run", "work"),
+                (("CPU ms a frame", ""),),
+            ),
+            Each("copies/*", ("copies of a frame",), (("", ""),)),
+        ),
+    ),
+    "deadline": Section(
+        "Masks by a deadline from a segmenter that is late",
+        "A segmenter of 2 frames a second: its late masks carried to the frame (what the deadline mode shows), the "
+        "last one left where it was (stale), or only shown on its own frame (dropped). IoU with the truth, a missing "
+        "mask counts as 0.",
+        "python -m benchmarks.deadline",
+        (
+            Each(
+                "steps/*/*/*",
+                ("clip", "segmenter", "masks"),
+                (
+                    ("hands", "hands"),
+                    ("mean IoU", "iou_mean"),
+                    ("a tenth is worse than", "iou_p10"),
+                    ("missing", "masks_missing"),
+                    ("age, mean ms", "mask_age_ms_mean"),
+                    ("longest", "mask_age_ms_max"),
+                ),
+            ),
+            Each(
+                "steps/*/light_never_late",
+                ("never late: light on",),
+                (("hands", "hands"), ("mean IoU", "iou_mean"), ("missing", "masks_missing")),
+            ),
+            Figures(
+                (
+                    ("live, limit ms", "live/limit_ms"),
+                    ("frames read", "live/frames_read"),
+                    ("dropped", "live/frames_dropped"),
+                    ("capture to result, p99 ms", "live/total_ms/p99"),
+                    ("mean IoU", "live/iou_mean"),
+                    (
+                        "light behind a deadline that it keeps, wall time over light alone",
+                        "quick_light/wall_ratio_median",
+                    ),
+                    ("frames with equal masks there", "quick_light/frames_with_equal_masks"),
+                    ("of", "quick_light/frames"),
+                )
+            ),
+        ),
+    ),
     "end_to_end": Section(
         "File to landmarks, masks and one video",
         "Whole runs of the pipeline over a clip, lossless and paced as a camera would be.",

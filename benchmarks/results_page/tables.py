@@ -155,6 +155,8 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return _number(value)
     if _is_spread(value):
+        if len(value.get("by_round", ())) == 1:
+            return f"{cell(value['median'])} (one round)"
         return f"{cell(value['median'])} ({cell(value['min'])} to {cell(value['max'])})"
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {cell(one)}" for key, one in value.items()) or _NOTHING

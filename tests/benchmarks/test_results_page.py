@@ -92,6 +92,24 @@ def test_every_part_of_gest_stream_benchs_record_has_a_table(folder: Path) -> No
     assert [row[0] for row in stages.rows][:2] == [one["stage"] for one in record["stages"]["stages"]][:2]
 
 
+def test_every_policy_of_a_late_segmenter_has_a_row_and_what_is_no_policy_none() -> None:
+    scores = {"hands": 3, "iou_mean": 0.5}
+    steps = {"demo": {"frames": 9, "slow_truth": {"carried": scores, "stale": scores, "cpu_ms": {"p50": 1.0}}}}
+    table = SECTIONS["deadline"].tables[0].table({"steps": steps})
+    assert table is not None and table.columns == ("clip", "segmenter", "masks", "hands", "mean IoU")
+    assert [row[2] for row in table.rows] == ["carried", "stale"]
+
+
+def test_live_runs_tell_processor_time_by_work_and_copies() -> None:
+    record = {
+        "runs": {"live": {"fps": 30.0, "handover_ms": {"p99": 40.0}, "cpu_ms_per_frame_by_work": {"landmarks": 20.5}}},
+        "copies": {"mediapipe_copies": True},
+    }
+    markdown = [table.markdown() for spec in SECTIONS["live_cpu"].tables if (table := spec.table(record))]
+    assert "| live | 30 | 40 |" in markdown[0]
+    assert "| live | landmarks | 20.5 |" in markdown[1] and "| mediapipe_copies | yes |" in markdown[2]
+
+
 def test_a_json_without_a_section_is_shown_in_full(folder: Path) -> None:
     put(
         folder, "brand_new.json", {"benchmark": "brand_new", **CONDITIONS, "speed": {"fps": 12.5}, "runs": [1, 2, 3, 9]}
@@ -144,7 +162,14 @@ def test_the_three_largest_costs_come_first_in_order(folder: Path) -> None:
     put(folder, "costs.json", [{**COST, "cost": f"cost {ms}", "share_ms": ms} for ms in (1.5, 30, 7.25, 12)])
     text = section(page(folder), "The three largest remaining costs, and what would remove each")
     assert re.findall(r"\| \d \| (cost [\d.]+) \|", text) == ["cost 30", "cost 12", "cost 7.25"]
-    assert "| a GPU |" in text
+    assert "| [x.json](results/x.json) | a GPU |" in text
+
+
+def test_every_committed_cost_names_a_committed_json_as_its_evidence() -> None:
+    names = {path.name for path in committed(PAGE.parent / "results")}
+    for cost in read_costs(PAGE.parent / "results" / "costs.json"):
+        found = re.findall(r"\b\w+\.json\b", cost["evidence"])
+        assert found and set(found) <= names, cost["cost"]
 
 
 @pytest.mark.parametrize(
@@ -179,6 +204,7 @@ def test_a_file_that_is_no_json_object_is_named(folder: Path) -> None:
         ([1.0, 2.0], "1, 2"),
         ([4, 1, 3, 2], "1 to 4 (4 values)"),
         ({"median": 1.5, "min": 1.0, "max": 2.0, "by_round": [1.0, 2.0]}, "1.5 (1 to 2)"),
+        ({"median": 1.5, "min": 1.5, "max": 1.5, "by_round": [1.5]}, "1.5 (one round)"),
         ({"upstream": 1.5, "other": 2}, "upstream 1.5, other 2"),
     ],
 )
