@@ -100,6 +100,8 @@ async def play(file: PlayFile, realtime: bool, inner: Sink | None, seconds: floa
 def _of_sink(sink: Watched, rate: float, realtime: bool) -> dict[str, Any]:
     captured, handed, done = (np.array(times) for times in (sink.captured_ns, sink.handed_ns, sink.done_ns))
     first = int(np.searchsorted(handed, handed[0] + round(_WARM_UP_S * 1e9)))
+    if len(handed) - first < 2:
+        raise SystemExit(f"live_cpu: {len(handed)} frames in all, too few after the warm-up; free the processor first")
     seconds = (handed[-1] - handed[first]) / 1e9
     seqs = sink.seqs[first:]
     figures: dict[str, Any] = {
