@@ -91,11 +91,9 @@ def train_hand_seg(config: BuiltinTraining, tell: OnProgress, should_stop: Calla
 
 
 def _curve_settings(config: BuiltinTraining) -> dict[str, object]:
-    """What the loss curve follows from besides the clips; clips that come later may be learnt from as well."""
+    """What may not change when a training goes on; it may become longer, and learn from clips that came meanwhile."""
     return {
         "architecture": ARCHITECTURE,
-        "steps": config.steps,
-        "minutes": config.minutes,
         "batch": config.batch or DEFAULT_BATCH,
         "rate": config.rate or DEFAULT_RATE,
         "seed": config.seed,
