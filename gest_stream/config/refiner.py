@@ -26,6 +26,7 @@ class RefinerConfig:
     Args:
         weights: A file that `gest-stream train builtin --preset refiner` wrote; None takes the package's own.
         precision: What it computes with.
+        wrist_cut: Cut the masks of hands with landmarks at the wrist's line, which the landmarks know better.
         carry_decay: Factor on the score of a mask for each frame on which neither landmarks nor redetector see the
             hand, above 0 to 1: a sure one is held for about 34 frames.
         min_score: Probability that the hand is there below which a mask without landmarks is not shown, 0 to 1.
@@ -35,6 +36,7 @@ class RefinerConfig:
     __pydantic_config__: ClassVar[Any] = STRICT
     weights: Path | None = None
     precision: RefinerPrecision = RefinerPrecision.AUTO
+    wrist_cut: bool = True
     carry_decay: float = 0.98
     min_score: float = 0.5
     forget_after_frames: int = 5

@@ -27,7 +27,8 @@ from gest_stream.models.refiner_inputs import (
     stack_inputs,
     take_square,
 )
-from gest_stream.types import Frame, HandMask, MaskSource, Observation, PromptMode
+from gest_stream.models.wrist_cut import cut_at_wrist
+from gest_stream.types import Frame, HandLandmarks, HandMask, MaskSource, Observation, PromptMode
 
 if TYPE_CHECKING:
     from gest_stream.models.refiner import RefinerNet
@@ -78,10 +79,15 @@ class _Sight:
 
     window: CropWindow
     image: NDArray[np.uint8]
-    points_xy_px: NDArray[np.float32] | None
+    landmarks: HandLandmarks | None
     past: Past | None
     shift_xy_px: tuple[float, float]
     confidence: float = 1.0
+
+    @property
+    def points_xy_px(self) -> NDArray[np.float32] | None:
+        """(21, 2) landmarks."""
+        return np.ascontiguousarray(self.landmarks.points_xy_px) if self.landmarks is not None else None
 
 
 class RefinerSegmenter:
@@ -173,11 +179,10 @@ class RefinerSegmenter:
             self.forget(object_id)
         memory = self._memory.get(object_id)
         if landmarks is not None:
-            points = np.ascontiguousarray(landmarks.points_xy_px)
-            window = landmark_window(points, self._grid)
-            shift = (0.0, 0.0) if memory is None else _shift_of(points, memory)
+            window = landmark_window(landmarks.points_xy_px, self._grid)
+            shift = (0.0, 0.0) if memory is None else _shift_of(landmarks.points_xy_px, memory)
             past = memory.past if memory is not None else None
-            return self._seen(frame, object_id, window, points, past, shift)
+            return self._seen(frame, object_id, window, landmarks, past, shift)
         region = observation.region
         if region is not None and (asked or memory is None):
             return self._started(frame, object_id, region)
@@ -188,7 +193,7 @@ class RefinerSegmenter:
         frame: Frame,
         object_id: int,
         window: CropWindow,
-        points: NDArray[np.float32] | None,
+        landmarks: HandLandmarks | None,
         past: Past | None,
         shift_xy_px: tuple[float, float],
     ) -> _Sight | None:
@@ -197,7 +202,7 @@ class RefinerSegmenter:
         if window.left >= width or window.top >= height or right <= 0 or bottom <= 0:
             self._drop(object_id, "it left the frame")
             return None
-        return _Sight(window, take_square(frame.image, window), points, past, shift_xy_px)
+        return _Sight(window, take_square(frame.image, window), landmarks, past, shift_xy_px)
 
     def _started(self, frame: Frame, object_id: int, region: HandMask) -> _Sight | None:
         """Where a redetector saw the hand on this very frame: what it saw stands for the last frame's mask."""
@@ -273,14 +278,17 @@ class RefinerSegmenter:
         seen = belief > 0.5
         sure = float(belief[seen].mean()) if seen.any() else 0.0
         score = float(np.clip(there * sure * sight.confidence, 0.0, 1.0))
-        held = sight.points_xy_px is not None
+        held = sight.landmarks is not None
         if not held and score < self._config.min_score:
             self._miss(object_id, sight)
             return None
         self._remember(object_id, sight, belief, seen)
         source = MaskSource.BUILTIN if held else MaskSource.CARRIED
         inner = _inside_frame(sight.window, frame.size)
-        return alpha_mask(inner.regrid(odds, sight.window, _OUTSIDE), inner, frame.size, score, source)
+        mask = alpha_mask(inner.regrid(odds, sight.window, _OUTSIDE), inner, frame.size, score, source)
+        if sight.landmarks is None or not self._config.wrist_cut:
+            return mask
+        return cut_at_wrist(mask, sight.landmarks)
 
     def _remember(self, object_id: int, sight: _Sight, belief: NDArray[np.float32], seen: NDArray[np.bool_]) -> None:
         past = Past(sight.window, sight.image, belief, sight.points_xy_px)

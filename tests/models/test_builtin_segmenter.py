@@ -121,6 +121,19 @@ def test_a_carried_hand_is_trusted_less_from_frame_to_frame_until_a_redetector_s
     assert seen == pytest.approx(scores[0] / 0.9, abs=0.01)
 
 
+def test_the_mask_of_a_hand_with_landmarks_ends_at_its_wrist() -> None:
+    def whole_crop(inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.full((1, *inputs.shape[2:]), 8.0), torch.full((1,), 6.0)
+
+    def below_the_wrist(**settings: float) -> bool:
+        x, y = make_landmarks((160, 120), 120).points_xy_px[0].round().astype(int)
+        full = step(segmenter(whole_crop, **settings), hand())[1].full()
+        assert (full[y - 12 : y - 4, x] == 255).all()
+        return bool(full[y + 12 : y + 20, x].any())
+
+    assert below_the_wrist(wrist_cut=False) and not below_the_wrist()
+
+
 def test_landmarks_vouch_for_a_hand_that_the_network_does_not_see() -> None:
     one = segmenter(lambda inputs: (told(inputs)[0], torch.full((len(inputs),), -6.0)))
     assert step(one, hand())[1].score < 0.1
