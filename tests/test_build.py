@@ -23,6 +23,7 @@ from gest_stream.config import (
     Sam2Size,
     SegmenterKind,
 )
+from gest_stream.models.builtin_segmenter import RefinerSegmenter
 from gest_stream.models.dino_decoder import HandNet, NetSpec, save_net
 from gest_stream.models.hand_seg_net import ARCHITECTURE, HandSegNet
 from gest_stream.models.light import LightSegmenter
@@ -83,18 +84,36 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "gest_stream"
 
 
-def test_auto_takes_light_and_says_why(caplog: pytest.LogCaptureFixture, empty_cache: Path) -> None:
+@pytest.fixture
+def no_builtin_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installation without the project's own weights."""
+    monkeypatch.setattr("gest_stream.models.builtin.builtin_path", lambda name: tmp_path / f"{name}.safetensors")
+
+
+def test_auto_takes_builtin_and_says_why(caplog: pytest.LogCaptureFixture, empty_cache: Path) -> None:
     kind, reason = choose_segmenter(PipelineConfig())
-    assert kind is SegmenterKind.LIGHT and reason.startswith("light: ")
+    assert kind is SegmenterKind.BUILTIN and reason.startswith("builtin: ")
     assert "gest-stream models fetch sam2.1-tiny" in reason
     with caplog.at_level(logging.INFO, "gest_stream.build"):
         segmenter = make_segmenter(PipelineConfig())
-    assert isinstance(segmenter, LightSegmenter)
+    assert isinstance(segmenter, RefinerSegmenter)
     assert [record.getMessage() for record in caplog.records] == [f"segmenter {reason}"]
 
 
+@pytest.mark.usefixtures("no_builtin_weights")
+def test_auto_takes_light_where_the_installation_lacks_weights(empty_cache: Path) -> None:
+    kind, reason = choose_segmenter(PipelineConfig())
+    assert kind is SegmenterKind.LIGHT and "this installation lacks builtin's" in reason
+    with pytest.raises(gs.WeightsError, match="is not there"):
+        make_segmenter(PipelineConfig(segmenter=SegmenterKind.BUILTIN))
+
+
+def test_light_can_still_be_had() -> None:
+    assert isinstance(make_segmenter(PipelineConfig(segmenter=SegmenterKind.LIGHT)), LightSegmenter)
+
+
 @pytest.mark.parametrize(
-    ("cuda", "device", "kind"), [(True, "auto", "sam2"), (False, "auto", "light"), (True, "cpu", "light")]
+    ("cuda", "device", "kind"), [(True, "auto", "sam2"), (False, "auto", "builtin"), (True, "cpu", "builtin")]
 )
 def test_auto_takes_sam2_where_its_weights_and_cuda_are_here(
     cuda: bool, device: str, kind: str, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
@@ -105,7 +124,7 @@ def test_auto_takes_sam2_where_its_weights_and_cuda_are_here(
     config = PipelineConfig(sam2=Sam2Config(size=Sam2Size.SMALL, device=device))
     assert str(choose_segmenter(config)[0]) == kind
     assert choose_segmenter(config)[1].startswith(f"{kind}: ")
-    assert choose_segmenter(PipelineConfig())[0] is SegmenterKind.LIGHT, "the weights of another size are no help"
+    assert choose_segmenter(PipelineConfig())[0] is SegmenterKind.BUILTIN, "the weights of another size are no help"
 
 
 def test_none_tracks_landmarks_only() -> None:

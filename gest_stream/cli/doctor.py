@@ -42,6 +42,7 @@ class Check:
 
 _PACKAGES = ("torch", "torchvision", "sam2", "mediapipe", "opencv-contrib-python", "av", "numpy", "aiortc")
 _EXTRAS = {"pyvirtualcam": "virtualcam", "supervision": "supervision"}
+_BUILTIN = ("hand-seg", "refiner")
 _CV2_RIVALS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python-headless")
 
 
@@ -99,7 +100,22 @@ def check_models() -> list[Check]:
         elif name == HAND_LANDMARKER:
             remedy = f"fetched on first use, or now: gest-stream models fetch {name}"
             checks.append(Check(name, Verdict.MISSING, "", remedy))
-    return checks
+    return [*checks, *map(_check_builtin, _BUILTIN)]
+
+
+def _check_builtin(name: str) -> Check:
+    """Whether weights that belong to the package are there and can be read."""
+    from gest_stream.errors import WeightsError
+    from gest_stream.models.builtin import builtin_path, load_builtin
+
+    path = builtin_path(name)
+    if not path.exists():
+        return Check(name, Verdict.MISSING, "not in this installation", "pip install --force-reinstall gest-stream")
+    try:
+        load_builtin(name)
+    except WeightsError as exc:
+        return Check(name, Verdict.BROKEN, str(exc), "pip install --force-reinstall gest-stream")
+    return Check(name, Verdict.OK, str(path))
 
 
 def check_cameras() -> list[Check]:
