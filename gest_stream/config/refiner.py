@@ -26,6 +26,8 @@ class RefinerConfig:
     Args:
         weights: A file that `gest-stream train builtin --preset refiner` wrote; None takes the package's own.
         precision: What it computes with.
+        grid: Cells of a side of the crop that a hand is looked at in, a multiple of 32; 0 takes what it was trained on
+            (128). Time grows with its square.
         wrist_cut: Cut the masks of hands with landmarks at the wrist's line, which the landmarks know better.
         carry_decay: Factor on the score of a mask for each frame on which neither landmarks nor redetector see the
             hand, above 0 to 1: a sure one is held for about 34 frames.
@@ -36,6 +38,7 @@ class RefinerConfig:
     __pydantic_config__: ClassVar[Any] = STRICT
     weights: Path | None = None
     precision: RefinerPrecision = RefinerPrecision.AUTO
+    grid: int = 160
     wrist_cut: bool = True
     carry_decay: float = 0.98
     min_score: float = 0.5
@@ -43,6 +46,8 @@ class RefinerConfig:
 
     def __post_init__(self) -> None:
         take_members(self, precision=RefinerPrecision)
+        sound = self.grid == 0 or (64 <= self.grid <= 512 and self.grid % 32 == 0)
+        require(sound, "refiner.grid", "0, or a multiple of 32 from 64 to 512", self.grid)
         require(0.0 < self.carry_decay <= 1.0, "refiner.carry_decay", "above 0, up to 1", self.carry_decay)
         require(0.0 <= self.min_score <= 1.0, "refiner.min_score", "0 to 1", self.min_score)
         require(self.forget_after_frames >= 1, "refiner.forget_after_frames", "1 or more", self.forget_after_frames)

@@ -105,7 +105,7 @@ class RefinerSegmenter:
         half |= config.precision is RefinerPrecision.AUTO and multiplies_bfloat16()
         self._dtype = torch.bfloat16 if half else torch.float32
         self._net = net.eval().to(self._dtype).to(memory_format=torch.channels_last)
-        self._grid = net.spec.grid
+        self._grid = config.grid or net.spec.grid
         self._config = config
         self._memory: dict[int, _Memory] = {}
         self._size: tuple[int, int] | None = None

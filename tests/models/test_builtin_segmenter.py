@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from gest_stream.config import RefinerConfig, RefinerPrecision
-from gest_stream.errors import InvalidInputError, WeightsError
+from gest_stream.errors import ConfigError, InvalidInputError, WeightsError
 from gest_stream.models.builtin_segmenter import RefinerSegmenter, load_refiner
 from gest_stream.models.refiner import RefinerNet, RefinerSpec
 from gest_stream.testing import make_landmarks
@@ -216,6 +216,19 @@ def test_a_forgotten_hand_and_a_frame_of_another_size_have_no_mask() -> None:
     assert step(one, Observation(1)) == {}
     step(one, hand())
     assert step(one, Observation(1), size=(640, 480)) == {}
+
+
+@pytest.mark.parametrize(("grid", "cells"), [(0, 128), (192, 192)])
+def test_hands_are_looked_at_as_finely_as_the_settings_say(grid: int, cells: int) -> None:
+    one = segmenter(grid=grid)
+    step(one, hand())
+    assert cast(RuledNet, one._net).shown[0].shape == (1, 10, cells, cells)
+
+
+@pytest.mark.parametrize("grid", [32, 100, 544])
+def test_a_grid_that_the_network_cannot_halve_is_refused(grid: int) -> None:
+    with pytest.raises(ConfigError, match="refiner.grid: expected 0, or a multiple of 32"):
+        RefinerConfig(grid=grid)
 
 
 def test_it_takes_no_clicks() -> None:
