@@ -2,7 +2,8 @@
 
     python -m benchmarks.live_cpu [--source clip.mp4] [--seconds 60] [--json out.json]
 
-Three parts on one clip, played in a loop: paced in real time into a sink that does nothing, the same into a written
+On one clip, played in a loop: paced in real time into a sink that does nothing (as a run is by default, and with one
+and two detectors), the same into a written
 video, and as fast as possible into a written video. Latency runs from the moment a frame is due to its hand-over to the
 sink. Processor time is told per thread, so that other programs change it less than they change the clock's; cold caches
 still do.
@@ -26,9 +27,9 @@ from benchmarks.report import RESULTS, conditions, write_result
 from benchmarks.thread_clock import ThreadClock
 from gest_stream.audio import AudioFeed
 from gest_stream.bench.looped import LoopedFile, PlayFile
-from gest_stream.build import HandTracker
+from gest_stream.build import HandTracker, make_detectors
 from gest_stream.clock import now_ns
-from gest_stream.config import EffectConfig, PipelineConfig, SegmenterKind
+from gest_stream.config import EffectConfig, HandsConfig, PipelineConfig, SegmenterKind
 from gest_stream.interfaces import Sink, SourceInfo
 from gest_stream.pipeline import Pipeline
 from gest_stream.sinks.video import segmented_video
@@ -78,11 +79,17 @@ class Watched:
             await self._inner.close()
 
 
-async def play(file: PlayFile, realtime: bool, inner: Sink | None, seconds: float) -> dict[str, Any]:
-    """One run and its figures."""
-    config = PipelineConfig(segmenter=SegmenterKind.LIGHT)
+async def play(
+    file: PlayFile, realtime: bool, inner: Sink | None, seconds: float, detectors: int = 0
+) -> dict[str, Any]:
+    """One run and its figures; `detectors` as `hands.detectors`."""
+    config = PipelineConfig(segmenter=SegmenterKind.LIGHT, hands=HandsConfig(detectors=detectors))
     sink = Watched(inner)
-    async with Pipeline(LoopedFile(file, realtime), lambda: HandTracker(config), [sink]) as pipeline:
+
+    def make_tracker() -> HandTracker:
+        return HandTracker(config, detector=make_detectors(config))
+
+    async with Pipeline(LoopedFile(file, realtime), make_tracker, [sink]) as pipeline:
         asyncio.get_running_loop().call_later(_WARM_UP_S + seconds, pipeline.stop)
         cpu_s, wall_s = time.process_time(), time.perf_counter()
         with ThreadClock() as clock:
@@ -131,6 +138,8 @@ def measure(file: PlayFile, seconds: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         video: Callable[[str], Sink] = lambda name: segmented_video(Path(folder) / name, EffectConfig())  # noqa: E731
         runs["live, no output"] = asyncio.run(play(file, True, None, seconds))
+        for count in (1, 2):
+            runs[f"live, no output, detectors {count}"] = asyncio.run(play(file, True, None, seconds / 2, count))
         runs["live, written video"] = asyncio.run(play(file, True, video("live.mp4"), seconds))
         runs["lossless, written video"] = asyncio.run(play(file, False, video("lossless.mp4"), seconds / 2))
     live = runs["live, no output"]

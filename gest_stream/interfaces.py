@@ -120,6 +120,20 @@ class HandDetector(Protocol):
         ...
 
 
+@runtime_checkable
+class LanedDetector(HandDetector, Protocol):
+    """Several detectors in one, which take the frames of a stream in turn and may run side by side."""
+
+    @property
+    def lanes(self) -> int:
+        """How many; frame number n of a stream belongs to lane n modulo that."""
+        ...
+
+    def detect_in(self, lane: int, frame: Frame) -> tuple[HandLandmarks, ...]:
+        """The hands on a frame of that lane. Each lane is called from one thread at a time."""
+        ...
+
+
 EncodedT = TypeVar("EncodedT")
 
 

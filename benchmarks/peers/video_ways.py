@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.peers.footage import Footage
 from benchmarks.peers.rounds import Clock, Outcome
-from gest_stream.build import HandTracker, Pipeline
+from gest_stream.build import HandTracker, Pipeline, make_detectors
 from gest_stream.config import PipelineConfig, SegmenterKind
 from gest_stream.models.native_log import native_log_filtered
 from gest_stream.sinks.video import segmented_video
@@ -41,7 +41,7 @@ class OurVideo:
             return replace(outcome, written_bytes=out.stat().st_size)
 
     async def _run(self, footage: Footage, out: Path) -> Outcome:
-        tracker = HandTracker(self._config)
+        tracker = HandTracker(self._config, detector=make_detectors(self._config))
         clock = Clock()
         sinks = [segmented_video(out, self._config.effect)]
         async with Pipeline.open(footage.path, config=self._config, sinks=sinks, tracker=tracker) as pipeline:
@@ -68,7 +68,7 @@ class OurLandmarks:
         return asyncio.run(self._run(footage))
 
     async def _run(self, footage: Footage) -> Outcome:
-        tracker = HandTracker(self._config)
+        tracker = HandTracker(self._config, detector=make_detectors(self._config))
         clock = Clock()
         async with Pipeline.open(footage.path, config=self._config, tracker=tracker) as pipeline:
             async for _ in pipeline:

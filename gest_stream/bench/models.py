@@ -64,6 +64,7 @@ class BenchModels:
             config = replace(config, tracker=replace(config.tracker, redetection=redetection))
         return build.HandTracker(
             config,
+            detector=build.make_detectors(config) if watch is None else None,
             segmenter=_LentSegmenter(self._segmenter, watch) if self._segmenter is not None else None,
             redetector=_LentRedetector(self._redetector, watch) if self._redetector is not None else None,
         )

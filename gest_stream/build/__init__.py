@@ -4,6 +4,7 @@ from gest_stream.build.models import (
     choose_redetector,
     choose_segmenter,
     make_detector,
+    make_detectors,
     make_redetector,
     make_segmenter,
 )
@@ -16,6 +17,7 @@ __all__ = [
     "choose_redetector",
     "choose_segmenter",
     "make_detector",
+    "make_detectors",
     "make_redetector",
     "make_segmenter",
     "save_frames",

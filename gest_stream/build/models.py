@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -198,3 +200,24 @@ def make_detector(config: PipelineConfig) -> HandDetector:
 
     model_path = config.hands.model_path or ModelStore().fetch(HAND_LANDMARKER)
     return MediaPipeHands(config.hands, model_path)
+
+
+def make_detectors(config: PipelineConfig) -> HandDetector:
+    """The detectors of a run, as one: `config.hands.detectors` of those of `make_detector`.
+
+    Raises:
+        WeightsError: The model file can neither be found nor fetched.
+        MissingDependencyError: mediapipe is not installed.
+    """
+    count = config.hands.detectors or min(2, os.cpu_count() or 1)
+    if count == 1:
+        return make_detector(config)
+    from gest_stream.tracking.detector_lanes import DetectorLanes
+
+    with ExitStack() as stack:  # where one cannot be made, the others are closed
+        detectors = []
+        for _ in range(count):
+            detectors.append(make_detector(config))
+            stack.callback(detectors[-1].close)
+        stack.pop_all()
+    return DetectorLanes(detectors)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gest_stream import pipeline
 from gest_stream.buffer import FrameRing
+from gest_stream.build import models
 from gest_stream.build.tracker import HandTracker
 from gest_stream.config import PipelineConfig
 from gest_stream.interfaces import Sink, Source
@@ -53,7 +54,11 @@ class Pipeline(pipeline.Pipeline):
             from gest_stream.sources.open import open_source
 
             source = open_source(str(source), realtime=realtime, config=config.source, rtc=config.rtc, token=token)
-        return cls(source, lambda: tracker or HandTracker(config), sinks, config.buffer)
+
+        def make_tracker() -> TrackerCore:
+            return tracker or HandTracker(config, detector=models.make_detectors(config))
+
+        return cls(source, make_tracker, sinks, config.buffer)
 
 
 async def save_frames(source: Source, path: Path, on_frame: Callable[[Frame], None] | None = None) -> None:

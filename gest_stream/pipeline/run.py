@@ -12,6 +12,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,6 +22,7 @@ from gest_stream.config import BufferConfig, BufferPolicy
 from gest_stream.errors import GestStreamError, InvalidInputError, SinkError
 from gest_stream.interfaces import Sink, Source, SourceInfo
 from gest_stream.metrics import LatencyReport, StageTimer
+from gest_stream.pipeline.lanes import Lanes
 from gest_stream.pipeline.loop import LoopRing, on_thread
 from gest_stream.pipeline.stats import Counts, RunStats
 from gest_stream.tracking.tracker import TrackerCore
@@ -73,6 +75,7 @@ class Pipeline:
         self._loading: asyncio.Task[TrackerCore] | None = None
         self._input: FrameRing[Frame] | None = None
         self._middle: FrameRing[_Detected] = FrameRing(RingPolicy.LOSSLESS, 1)
+        self._lanes = Lanes(1, live=False)
         self._outlets: list[tuple[str, FrameRing[FrameResult]]] = []
         self._opened_sinks: list[Sink] = []
         self._threads: list[tuple[threading.Thread, asyncio.Event]] = []
@@ -268,7 +271,9 @@ class Pipeline:
         ]
         self._outlets += extra_outlets
         self._tasks.append(asyncio.create_task(self._pump(LoopRing(self._input_ring))))
-        for name, work in (("detect", self._detect_frames), ("segment", self._segment_frames)):
+        self._lanes = Lanes(self.tracker.lanes, policy is RingPolicy.LIVE)
+        detecting = [(f"detect-{lane}", partial(self._detect_frames, lane)) for lane in range(self.tracker.lanes)]
+        for name, work in (*detecting, ("segment", self._segment_frames)):
             ended, loop = asyncio.Event(), asyncio.get_running_loop()
             thread = threading.Thread(target=self._guard, args=(work, loop, ended), name=f"gest-stream-{name}")
             self._threads.append((thread, ended))
@@ -298,33 +303,38 @@ class Pipeline:
         finally:
             loop.call_soon_threadsafe(ended.set)
 
-    def _detect_frames(self) -> None:
+    def _detect_frames(self, lane: int) -> None:
         """Thread: encode and detect. CUDA encoders return before they are done, so encoding is started first."""
-        tracker, ring = self.tracker, self._input_ring
+        tracker, ring, lanes = self.tracker, self._input_ring, self._lanes
         try:
             # room first: a frame taken earlier would only grow old while the last one is being segmented
-            while self._middle.wait_for_room() and (frame := ring.take()) is not None:
+            while lanes.begin(lane) and self._middle.wait_for_room() and (frame := ring.take()) is not None:
                 timer = StageTimer()
                 timer.ms["queue"] = (now_ns() - frame.captured_ns) / 1e6
                 with timer.stage("encode"):
                     encoded = tracker.encode(frame)
+                lanes.took()
                 with timer.stage("landmarks"):
-                    detections = tracker.detect(frame)
+                    detections = tracker.detect(frame, lane)
+                lanes.may_pass(lane)
                 self._middle.push(_Detected(frame, detections, encoded, timer))
+                lanes.passed()
         finally:
-            ring.close(discard=True)
-            self._middle.close()
+            if lanes.leave():
+                ring.close(discard=True)
+                self._middle.close()
 
     def _segment_frames(self) -> None:
         """Thread: track, segment and fan out."""
         tracker = self.tracker
         try:
             while (item := self._middle.take()) is not None:
-                result = tracker.advance(item.frame, item.detections, item.encoded, item.timer)
-                self._latency.add(result.timings_ms)
-                self._counts.add(result)
-                for _, outlet in self._outlets:
-                    outlet.push(result)
+                with self._lanes.taker_busy():
+                    result = tracker.advance(item.frame, item.detections, item.encoded, item.timer)
+                    self._latency.add(result.timings_ms)
+                    self._counts.add(result)
+                    for _, outlet in self._outlets:
+                        outlet.push(result)
         finally:
             self._middle.close(discard=True)
             for _, outlet in self._outlets:

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from gest_stream.clock import now_ns
 from gest_stream.config import TrackerConfig
 from gest_stream.errors import InvalidInputError
-from gest_stream.interfaces import HandDetector, Segmenter
+from gest_stream.interfaces import HandDetector, LanedDetector, Segmenter
 from gest_stream.metrics import StageTimer
 from gest_stream.tracking.agreement import agreement
 from gest_stream.tracking.association import associate
@@ -89,8 +89,15 @@ class TrackerCore:
     ) -> None:
         self.close()
 
-    def detect(self, frame: Frame) -> tuple[HandLandmarks, ...]:
+    @property
+    def lanes(self) -> int:
+        """How many frames can be detected side by side: frame number n of a stream in lane n modulo that."""
+        return self._detector.lanes if isinstance(self._detector, LanedDetector) else 1
+
+    def detect(self, frame: Frame, lane: int = 0) -> tuple[HandLandmarks, ...]:
         """The hands on `frame` as the detector sees them; touches nothing of the tracker."""
+        if isinstance(self._detector, LanedDetector):
+            return self._detector.detect_in(lane, frame)
         return self._detector.detect(frame)
 
     def encode(self, frame: Frame) -> Any:
