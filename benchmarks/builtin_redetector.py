@@ -32,13 +32,13 @@ _SHARED: Final = ROOT.parent / "shared"
 _INSIDE: Final = 128
 _LEAST_SHARE: Final = 0.001
 """Of the frame: hands of fewer pixels are not counted as visible."""
-_MIN_SCORES: Final = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
-_MASK_THRESHOLDS: Final = (0.3, 0.4, 0.5, 0.6, 0.7)
+_MIN_SCORES: Final = (0.5, 0.6, 0.7, 0.8)
+_MASK_THRESHOLDS: Final = (0.4, 0.5, 0.6)
 
 
 def frame_of(image: NDArray[np.uint8], seq: int = 0) -> Frame:
     """A picture as the tracker gets it."""
-    return Frame(np.ascontiguousarray(image), seq, Fraction(1, 30), 0)
+    return Frame(np.ascontiguousarray(image), seq, Fraction(1, 30), 0, seq)
 
 
 def fine(plane: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
@@ -191,7 +191,7 @@ def calibration(redetector: HandSegRedetector, root: Path, limit: int) -> dict[s
     }
 
 
-def latency(redetector: HandSegRedetector, size: tuple[int, int], repeats: int = 200) -> dict[str, Any]:
+def latency(redetector: HandSegRedetector, size: tuple[int, int], repeats: int = 100) -> dict[str, Any]:
     """Of `segment`, the frame's resizing included: wall time, and time on the core, which a loaded machine leaves."""
     image = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     frame = frame_of(image)

@@ -135,18 +135,19 @@ def redetector_config(**changes: Any) -> PipelineConfig:
     return PipelineConfig(redetector=RedetectorConfig(**changes))
 
 
-def test_auto_takes_no_redetector_without_weights_and_says_how_to_get_some(
+def test_auto_takes_the_built_in_redetector_without_other_weights_and_says_how_to_get_them(
     empty_cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     kind, reason = choose_redetector(PipelineConfig())
-    assert kind is RedetectorKind.NONE and "gest-stream models fetch gest-detectron" in reason
+    assert kind is RedetectorKind.BUILTIN and "gest-stream models fetch gest-detectron" in reason
     with caplog.at_level(logging.INFO, "gest_stream.build"):
-        assert make_redetector(PipelineConfig()) is None
+        redetector = make_redetector(PipelineConfig())
+    assert redetector is not None and redetector.kind is ReinitialisedBy.BUILTIN
     assert caplog.messages == [f"redetector {reason}"]
 
 
 @pytest.mark.parametrize(
-    ("cuda", "device", "kind"), [(True, "auto", "dino"), (False, "auto", "none"), (True, "cpu", "none")]
+    ("cuda", "device", "kind"), [(True, "auto", "dino"), (False, "auto", "builtin"), (True, "cpu", "builtin")]
 )
 def test_auto_takes_gest_detectrons_weights_where_cuda_is_here(
     cuda: bool, device: str, kind: str, empty_cache: Path, monkeypatch: pytest.MonkeyPatch

@@ -140,19 +140,25 @@ def choose_redetector(config: PipelineConfig) -> tuple[RedetectorKind, str]:
     if wanted.checkpoint is not None:
         kind = RedetectorKind.BUILTIN if wanted.checkpoint.suffix == ".safetensors" else RedetectorKind.DINO
         return kind, f"{kind}: its checkpoint {wanted.checkpoint} was given"
+    lacking = _what_dino_lacks(config)
+    if lacking:
+        return RedetectorKind.BUILTIN, f"builtin: its weights come with gest-stream; dino was not taken: {lacking}"
+    return RedetectorKind.DINO, "dino: gest_detectron's weights and a CUDA device are here"
+
+
+def _what_dino_lacks(config: PipelineConfig) -> str:
+    """Why `auto` does not take gest_detectron's network; "" where it does."""
     from gest_stream.models.registry import GEST_DETECTRON, find_model_file
     from gest_stream.models.store import ModelStore
 
     if not ModelStore().path(GEST_DETECTRON).exists():
-        fetch = f"gest-stream models fetch {find_model_file(GEST_DETECTRON).short_name}"
-        return RedetectorKind.NONE, f"none: no weights are here (fetch them with '{fetch}', or train some)"
-    if not wanted.device.startswith(("auto", "cuda")):
-        return RedetectorKind.NONE, f"none: it is to run on {wanted.device}, where gest_detectron's takes seconds"
+        short = find_model_file(GEST_DETECTRON).short_name
+        return f"gest_detectron's weights are not here (fetch them with 'gest-stream models fetch {short}')"
+    if not config.redetector.device.startswith(("auto", "cuda")):
+        return f"it is to run on {config.redetector.device}, where it takes seconds"
     import torch
 
-    if not torch.cuda.is_available():
-        return RedetectorKind.NONE, "none: torch sees no CUDA device, and without one gest_detectron's takes seconds"
-    return RedetectorKind.DINO, "dino: gest_detectron's weights and a CUDA device are here"
+    return "" if torch.cuda.is_available() else "torch sees no CUDA device, and without one it takes seconds"
 
 
 def make_redetector(config: PipelineConfig) -> Redetector | None:

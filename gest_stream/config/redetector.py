@@ -15,11 +15,11 @@ class RedetectorKind(StrEnum):
     """What finds lost hands again."""
 
     AUTO = "auto"
-    """The best whose weights are here."""
+    """DINOv2 where gest_detectron's weights and a CUDA device are here, else the built-in one."""
     DINO = "dino"
     """DINOv2 with a segmentation decoder."""
     BUILTIN = "builtin"
-    """The project's own small model."""
+    """hand-seg, the project's own small network; its weights come with the package."""
     NONE = "none"
     """Landmarks alone find hands."""
 
