@@ -1,6 +1,6 @@
 """The segmenters on the same frames: `light`, the `builtin` refiner and, where its weights lie there, sam2-nano.
 
-    python -m benchmarks.builtin_tracker [--videos N] [--weights FILE] [--sheets FOLDER] [--json out.json]
+    python -m benchmarks.builtin_tracker [--videos N …] [--weights FILE] [--sheets FOLDER] [--json out.json]
 
 Landmarks come from the real MediaPipe, once for each clip; every segmenter then runs in the real tracker, without a
 redetector. Of every hand that can be seen (a tenth of it, and 400 pixels), the mask that overlaps it most is the
@@ -42,6 +42,7 @@ from gest_stream.metrics import StageTimer
 from gest_stream.models.builtin import builtin_path
 from gest_stream.tracking.agreement import agreement
 from gest_stream.training.wide_data import shard_root
+from gest_stream.training.wide_held_out import VIDEOS
 from gest_stream.types import Frame, FrameResult, HandLandmarks, HandMask
 
 SHARED = ROOT.parent / "shared" / "clips"
@@ -231,10 +232,10 @@ def measure_two_hands(chosen: Sequence[System], sheets: Path | None) -> dict[str
     return found
 
 
-def measure_egocentric(chosen: Sequence[System], sheets: Path | None) -> dict[str, Any]:
+def measure_egocentric(chosen: Sequence[System], weights: Path | None, sheets: Path | None) -> dict[str, Any]:
     """A first-person clip on which MediaPipe finds nothing: what the redetector starts and the segmenter carries."""
     path = SHARED / "egocentric.mp4"
-    if not path.exists() or not builtin_path("hand-seg").exists():
+    if not path.exists() or not (weights or builtin_path("hand-seg")).exists():
         return {"skipped": f"{path} or the weights of hand-seg are not there"}
     footage = read_footage(path)
     detections = detect_all(footage)
@@ -243,7 +244,8 @@ def measure_egocentric(chosen: Sequence[System], sheets: Path | None) -> dict[st
         "landmarks_share": _share([len(hands) > 0 for hands in detections]),
     }
     for system in chosen:
-        redetector = make_redetector(PipelineConfig(redetector=RedetectorConfig(RedetectorKind.BUILTIN)))
+        wanted = RedetectorConfig(RedetectorKind.BUILTIN, checkpoint=weights)
+        redetector = make_redetector(PipelineConfig(redetector=wanted))
         with HandTracker(system.config, detector=_Replayed(detections), redetector=redetector) as tracker:
             results = [tracker.step(frame) for frame in footage.frames]
         masked = [any(t.mask is not None and t.mask.area_px > 0 for t in result.tracks) for result in results]
@@ -293,7 +295,9 @@ def write_sheet(path: Path, footage: Footage, results: Sequence[FrameResult], co
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", type=int, default=12, help="held-out videos")
+    parser.add_argument("--videos", type=int, nargs="*", default=range(VIDEOS), help="numbers of held-out videos")
+    parser.add_argument("--systems", nargs="*", help="names of the segmenters to measure; all that are here by default")
+    parser.add_argument("--redetector", type=Path, help="weights of hand-seg; the package's own where not given")
     parser.add_argument("--data", type=Path, default=shard_root(), help="folder of the wide clips, with the videos")
     parser.add_argument("--weights", type=Path, help="of the refiner; the package's own where not given")
     parser.add_argument("--sheets", type=Path, help="folder for contact sheets (PNG) to look at")
@@ -303,13 +307,12 @@ def main() -> None:
 
     torch.set_num_threads(1)  # milliseconds are those of one core
     head = conditions()
-    chosen = systems(args.weights)
+    chosen = [one for one in systems(args.weights) if args.systems is None or one.name in args.systems]
     figures = {
-        "held_out_videos": measure_truth(
-            [held_out_footage(k, args.data) for k in range(args.videos)], chosen, args.sheets
-        ),
+        "videos": list(args.videos),
+        "held_out_videos": measure_truth([held_out_footage(k, args.data) for k in args.videos], chosen, args.sheets),
         "two_hands": measure_two_hands(chosen, args.sheets),
-        "egocentric": measure_egocentric(chosen, args.sheets),
+        "egocentric": measure_egocentric(chosen, args.redetector, args.sheets),
     }
     write_result(args.json, "builtin_tracker", figures, head)
 
