@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -17,6 +18,7 @@ from gest_stream.errors import DeviceError, ModelError, WeightsError
 from gest_stream.interfaces import Redetector
 from gest_stream.models.hand_seg import HandSegRedetector, load_hand_seg
 from gest_stream.models.hand_seg_net import ARCHITECTURE, CELL_PX, HandSegNet, fit_frame
+from gest_stream.synthetic import ClipRenderer, preset
 from gest_stream.training.builtin_store import save_builtin
 from gest_stream.types import Frame, ReinitialisedBy
 
@@ -166,3 +168,21 @@ def test_weights_of_another_model_are_refused(
     save_builtin(tmp_path / "other.safetensors", state, metadata)
     with pytest.raises(WeightsError, match=message):
         load_hand_seg(CONFIG, tmp_path / "other.safetensors")
+
+
+def test_the_packages_weights_tell_rendered_hands_from_their_surroundings() -> None:
+    """On frames of the synthetic source, which it was not trained on, a second and more apart."""
+    redetector = load_hand_seg(CONFIG)
+    renderer = ClipRenderer(preset("easy"))
+    inside, outside = [], []
+    for seq in (0, 40, 80):
+        shown = renderer.frame(seq)
+        truth = np.zeros(shown.frame.image.shape[:2], np.float32)
+        for hand in shown.hands:
+            (left, top), own = hand.hand_mask.origin_xy_px, hand.hand_mask.inside
+            truth[top : top + own.shape[0], left : left + own.shape[1]][own] = 1.0
+        found = redetector.segment(shown.frame).hand
+        cells = cv2.resize(truth, found.shape[::-1], interpolation=cv2.INTER_AREA)
+        inside.append(float(found[cells > 0.9].mean()))
+        outside.append(float(found[cells == 0.0].mean()))
+    assert np.mean(inside) > 0.6 and np.mean(outside) < 0.1
