@@ -58,7 +58,7 @@ def test_missing_settings_file_is_named(tmp_path: Path) -> None:
 
 
 def test_name_without_a_near_one_lists_what_is_known() -> None:
-    with pytest.raises(ConfigError, match=r"known are batching, buffer, effect, hands, "):
+    with pytest.raises(ConfigError, match=r"known are batching, buffer, deadline, effect, hands, "):
         config_from_mapping({"zzzzqqq": 1}, "x")
 
 
