@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from gest_stream.config import Precision, Sam2Config, Sam2Runner, Sam2Size
+from gest_stream.device import find_device
 from gest_stream.errors import DeviceError
 
 _log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Compute:
         Raises:
             DeviceError: The device is not there, or cannot compute in that precision.
         """
-        chosen = _find_device(device)
+        chosen = find_device(device)
         if precision is Precision.AUTO:
             return cls(chosen, _best_dtype(chosen))
         if precision is Precision.BFLOAT16 and chosen.type == "mps":
@@ -138,24 +139,6 @@ def out_of_memory_is_an_error(device: torch.device, config: Sam2Config, doing: s
             f"{device}: out of memory while {doing} with sam2 {config.size} at {config.image_size} pixels; choose a "
             "smaller --size or a smaller --image-size"
         ) from exc
-
-
-def _find_device(name: str) -> torch.device:
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
-            raise DeviceError(
-                f"device {name!r}: torch sees {count} CUDA devices; check the driver with nvidia-smi, "
-                "or use --device cpu"
-            )
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("device 'mps': torch sees no Apple GPU; use --device cpu")
-    return device
 
 
 def _best_dtype(device: torch.device) -> torch.dtype:
