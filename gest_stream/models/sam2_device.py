@@ -111,7 +111,7 @@ def choose_compute(config: Sam2Config) -> Compute:
         torch.set_num_threads(config.threads)
     compute = Compute.choose(config.device, config.precision)
     if config.precision is Precision.AUTO and config.size is Sam2Size.NANO and compute.device.type == "cpu":
-        # its products are too small: with AMX bfloat16 took twice as long (benchmarks/results/builtin_sam2_nano.json)
+        # its products are too small for bfloat16 to pay, even with AMX (benchmarks/results/builtin_sam2_nano.json)
         compute = replace(compute, dtype=torch.float32)
     if config.runner is Sam2Runner.GRAPH and not compute.is_cuda:
         raise DeviceError(f"runner graph: needs a CUDA device, got {compute.device}; use runner fixed or auto")
