@@ -62,6 +62,20 @@ def test_sam2_makes_the_masks_of_every_frame(clip: Path, checkpoint: Path, tmp_p
     assert all(len(record["tracks"]) == 1 for record in records)
 
 
+def test_a_deadline_gives_every_frame_a_mask_and_tells_how_old_it_is(
+    clip: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    lines = tmp_path / "hands.jsonl"
+    model = ("--size", "tiny", "--device", "cpu", "--image-size", 64, "--checkpoint", checkpoint)
+    result = run(clip, *model, "--deadline", "0.01ms", "--save-json", lines)
+    assert result.exit_code == 0, result.stderr
+    tracks = [track for line in lines.read_text().splitlines() for track in json.loads(line)["tracks"]]
+    assert len(tracks) == FRAMES
+    assert tracks[0]["mask_source"] == "shape"  # no answer comes in a hundredth of a millisecond
+    assert {track["mask_source"] for track in tracks} <= {"shape", "carried", "sam2"}
+    assert all((track["mask_age_ms"] > 0) == (track["mask_source"] == "carried") for track in tracks)
+
+
 def test_a_checkpoint_of_another_size_is_named_with_both_and_the_remedy(clip: Path, checkpoint: Path) -> None:
     result = run(clip, "--size", "small", "--device", "cpu", "--image-size", 64, "--checkpoint", checkpoint)
     error = result.exception
