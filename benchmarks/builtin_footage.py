@@ -70,7 +70,7 @@ def read_footage(path: Path) -> Footage:
 
     with av.open(str(path)) as container:
         images = [picture.to_ndarray(format="rgb24") for picture in container.decode(video=0)]
-    return Footage(path.stem, [frame_of(image, number) for number, image in enumerate(images)])
+    return Footage(path.stem, [frame_of(np.asarray(image, np.uint8), number) for number, image in enumerate(images)])
 
 
 def as_mask(alpha: NDArray[np.uint8]) -> HandMask:

@@ -75,9 +75,9 @@ def take_square(image: NDArray[np.uint8], window: CropWindow) -> NDArray[np.uint
     rows = slice(max(window.top, 0), min(window.top + window.height, height))
     columns = slice(max(window.left, 0), min(window.left + window.width, width))
     if rows.start < rows.stop and columns.start < columns.stop:
-        target = (slice(rows.start - window.top, rows.stop - window.top),)
-        target += (slice(columns.start - window.left, columns.stop - window.left),)
-        padded[target] = image[rows, columns]
+        down = slice(rows.start - window.top, rows.stop - window.top)
+        across = slice(columns.start - window.left, columns.stop - window.left)
+        padded[down, across] = image[rows, columns]
     return CropWindow(0, 0, window.width, window.height, window.grid_size).take(padded)
 
 

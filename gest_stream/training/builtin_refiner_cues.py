@@ -83,7 +83,7 @@ class LandmarkNoise:
             moved[joints] = 0.3 * moved[joints] + 0.7 * moved[other : other + 4]
         elif self.gross is Gross.JUMP:
             moved += self.fingers[self.finger] * 8.0 * palm
-        return moved.astype(np.float32)
+        return np.asarray(moved, np.float32)
 
 
 def worn_mask(
@@ -128,7 +128,7 @@ def coarse_mask(mask: NDArray[np.float32], rng: np.random.Generator) -> NDArray[
     small = cv2.GaussianBlur(small, (0, 0), float(rng.uniform(0.3, 1.0)))
     flags = cv2.INTER_NEAREST if rng.random() < 0.3 else cv2.INTER_LINEAR
     rough = cv2.resize(small, (width, height), interpolation=flags)
-    return (rough > rng.uniform(0.3, 0.65)).astype(np.float32)
+    return np.asarray(rough > rng.uniform(0.3, 0.65), np.float32)
 
 
 def _moved(mask: NDArray[np.float32], root: float, rng: np.random.Generator) -> NDArray[np.float32]:

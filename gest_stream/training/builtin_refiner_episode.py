@@ -177,7 +177,7 @@ class Episode:
         now, truth = self._now, self._maps[0] > 0.5
         wanted, found = np.count_nonzero(truth), np.count_nonzero(truth & (mask > 0.5))
         if self._repaired and wanted > _LEAST_CELLS and found < 0.3 * wanted:
-            mask = worn_mask(self._maps[0], self._maps[1:], self._rng)
+            mask = worn_mask(self._maps[0], list(self._maps[1:]), self._rng)
         self._past = Past(now.window, now.image, mask, now.points_xy_px)
 
     def _truth(self, frame: int, window: CropWindow) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
@@ -285,7 +285,8 @@ class Episode:
         for x, y in tries.astype(int):
             part = hand[max(y - half, 0) : y + half, max(x - half, 0) : x + half : 2]
             costs.append(float(part.mean()))
-        return self._view.points(tries[int(np.argmin(costs))][None].astype(np.float32))[0]
+        [place] = self._view.points(tries[int(np.argmin(costs))][None].astype(np.float32))
+        return np.asarray(place, np.float32)
 
     def _jittered(self, window: CropWindow, strength: float) -> CropWindow:
         middle = np.array([window.left, window.top]) + window.width / 2
@@ -300,7 +301,7 @@ def _middle(alpha: NDArray[np.uint8]) -> NDArray[np.float64] | None:
     moments = cv2.moments(alpha)
     if moments["m00"] < 255.0:
         return None
-    return np.array([moments["m10"], moments["m01"]]) / moments["m00"]
+    return np.asarray((moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]), np.float64)
 
 
 def _box_of(past: Past) -> tuple[float, float, float, float, float] | None:

@@ -128,4 +128,4 @@ def _tones(rng: np.random.Generator, strength: float) -> NDArray[np.uint8]:
     gain, lift = 1.0 + rng.normal(0.0, 0.15 * strength), rng.normal(0.0, 0.06 * strength)
     tint = 1.0 + rng.standard_normal((3, 1)) * 0.06 * strength
     toned = (levels**gamma - 0.5) * gain + 0.5 + lift
-    return np.clip(toned[None] * tint * 255.0, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(toned[None] * tint * 255.0, 0, 255), np.uint8)
