@@ -21,7 +21,12 @@ BROWSER = (["benchmarks.webrtc_loop", "--json", "benchmarks/results/webrtc_loop_
 COMMANDS = (
     ["gest_stream", "bench", "--json", "benchmarks/results/bench.json", "--plot", "benchmarks/pictures/bench.png"],
     ["benchmarks.quality"],
-    ["benchmarks.end_to_end"],
+    ["benchmarks.live_cpu", "--seconds", "10", "--json", "benchmarks/results/live_cpu_quick.json"],
+    ["benchmarks.peers", "--quick"],
+    [
+        *("benchmarks.deadline", "--presets", "easy", "--picture", "benchmarks/results/deadline_quick.jpg"),
+        *("--json", "benchmarks/results/deadline_quick.json"),
+    ],
     ["benchmarks.exchange", "--json", "benchmarks/results/exchange_quick.json"],
     ["benchmarks.webrtc_codecs", "--rounds", "1", "--json", "benchmarks/results/webrtc_codecs_quick.json"],
     ["benchmarks.sam2_quality"],

@@ -190,34 +190,6 @@ RUNS: Final[Mapping[str, Section]] = {
             ),
         ),
     ),
-    "end_to_end": Section(
-        "File to landmarks, masks and one video",
-        "Whole runs of the pipeline over a clip, lossless and paced as a camera would be.",
-        "python -m benchmarks.end_to_end",
-        (
-            Figures(
-                (
-                    ("clip", "source"),
-                    ("segmenter", "segmenter"),
-                    ("lossless, fps", "lossless_fps_median"),
-                    ("live, frames dropped", "realtime_dropped_median"),
-                )
-            ),
-            Each(
-                "runs/*/*",
-                ("mode", ""),
-                (
-                    ("fps", "fps"),
-                    ("frames", "frames"),
-                    ("dropped", "dropped"),
-                    ("landmarks p50 ms", "latency_ms/landmarks/p50"),
-                    ("segment p50 ms", "latency_ms/segment/p50"),
-                    ("capture to result p50 ms", "latency_ms/total/p50"),
-                    ("p95", "latency_ms/total/p95"),
-                ),
-            ),
-        ),
-    ),
     "quality": Section(
         "Masks and landmarks against the truth",
         "The demo clip, whose hands are rendered; a missing mask counts as IoU 0.",
