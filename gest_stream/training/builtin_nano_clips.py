@@ -110,7 +110,7 @@ class NanoClips:
         Raises:
             InvalidInputError: There is nothing to learn from, or to measure with.
         """
-        by_kind = {kind: tuple(training_paths(root, kind)) for kind in ClipKind}
+        by_kind = {kind: tuple(training_paths(root, kind)) for kind in KIND_SHARES}
         most = max(1, held_out // 2)
         kept = [
             path

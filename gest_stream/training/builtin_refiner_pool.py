@@ -82,10 +82,10 @@ def load_pool(root: Path, held_out: bool = False) -> ClipPool:
     """
     find = held_out_paths if held_out else training_paths
     clips = []
-    for kind in ClipKind:
+    for kind, most in _MOST_CLIPS.items():
         paths = find(root, kind)
-        if len(paths) > _MOST_CLIPS[kind]:
-            paths = [paths[k] for k in np.linspace(0, len(paths) - 1, _MOST_CLIPS[kind]).astype(int)]
+        if len(paths) > most:
+            paths = [paths[k] for k in np.linspace(0, len(paths) - 1, most).astype(int)]
         clips += [WideClip.load(path) for path in paths]
     return ClipPool(clips)
 

@@ -24,8 +24,15 @@ from gest_stream.training.wide_clips import ClipKind, WideClip, held_out_paths, 
 if TYPE_CHECKING:
     import torch
 
-SHARES: Final[Mapping[ClipKind, float]] = {ClipKind.RENDERED: 0.45, ClipKind.COMPOSITED: 0.3, ClipKind.REAL: 0.25}
-"""Of the pictures of a batch, on average; what is not there is left to the others."""
+SHARES: Final[Mapping[ClipKind, float]] = {
+    ClipKind.RENDERED: 0.45,
+    ClipKind.COMPOSITED: 0.3,
+    ClipKind.REAL: 0.25,
+    ClipKind.EMPTY: 0.15,
+}
+"""Of the pictures of a batch, on average and in proportion to each other; what is not there is left to the others."""
+
+_WITH_ARMS: Final = (ClipKind.RENDERED, ClipKind.COMPOSITED)
 
 AUGMENT: Final = AugmentConfig(zoom=1.4, turn_deg=12.0, light=0.25, tint=0.06, blur=0.05, noise=0.08, jpeg=0.08)
 """Little: clips have gone through a camera of their own, and in an hour the network sees few of them often."""
@@ -96,7 +103,7 @@ class SegPictures:
     def draw(self, rng: np.random.Generator, cut_out: bool = False) -> SegPicture:
         """One of them, its kind with the chance of `SHARES`; to be cut out, one whose forearms are labelled."""
         there = list(self.by_kind)
-        kinds = [kind for kind in there if not cut_out or kind is not ClipKind.REAL] or there
+        kinds = [kind for kind in there if not cut_out or kind in _WITH_ARMS] or there
         shares = np.array([SHARES[kind] for kind in kinds])
         pictures = self.by_kind[kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]]
         return pictures[int(rng.integers(len(pictures)))]

@@ -37,6 +37,8 @@ class ClipKind(StrEnum):
     """Photographed hands that were cut out and moved over other backgrounds."""
     REAL = "real"
     """Photographs as they are, of one frame, with pseudo labels and pixels of which nobody knows."""
+    EMPTY = "empty"
+    """No hand, but much else."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,8 +1,8 @@
 """Makes the clips that the built-in models are trained on, in several processes, and keeps them.
 
 `python -m gest_stream.training.wide_data --folder … --rendered 2500 --composited 2500 --real SET …` makes what is not
-there yet: rendered, composited and real clips in turn, so that a training can begin with the first of them. Clip number
-N of a seed is always the same, whoever makes it and in whatever order.
+there yet: clips of all kinds in turn, so that a training can begin with the first of them. Clip number N of a seed is
+always the same, whoever makes it and in whatever order.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from gest_stream.training.wide_backdrop import folder_pictures
 from gest_stream.training.wide_camera import draw_camera
 from gest_stream.training.wide_clips import HELD_OUT_FROM, ClipKind, WideClip, clip_path
 from gest_stream.training.wide_composited import CompositedScene
+from gest_stream.training.wide_empty import EmptyScene
 from gest_stream.training.wide_foregrounds import ManifestRow, keyed_rows
 from gest_stream.training.wide_real import real_clip, real_rows
 from gest_stream.training.wide_rendered import Plan, RenderedScene
@@ -31,7 +32,7 @@ from gest_stream.training.wide_scene import as_clip, draw_size, draw_times
 
 _QUALITIES: Final = (60, 96)
 _MODULE: Final = "gest_stream.training.wide_maker"
-_STREAMS: Final = {ClipKind.RENDERED: 1, ClipKind.COMPOSITED: 2, ClipKind.REAL: 3}
+_STREAMS: Final = {ClipKind.RENDERED: 1, ClipKind.COMPOSITED: 2, ClipKind.REAL: 3, ClipKind.EMPTY: 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class WideJob:
         frames: Of each clip but the real ones.
         longer_side: Of the pictures, pixels.
         backgrounds: Photographs without hands; may be none.
+        nobody: Which of them show nobody, so that there is no hand in them at all: a pattern of their names.
         sets: Folders of photographed hands, each with a manifest.jsonl; may be none.
         device: Where torch renders.
     """
@@ -53,6 +55,7 @@ class WideJob:
     frames: int = 6
     longer_side: int = 320
     backgrounds: tuple[Path, ...] = ()
+    nobody: str = "*"
     sets: tuple[Path, ...] = ()
     device: str = "cpu"
 
@@ -90,8 +93,10 @@ class ClipMaker:
             return real_clip(self._real[index], job.longer_side, rng), 95
         size, times = draw_size(rng, job.longer_side), draw_times(rng, job.frames)
         camera = draw_camera(rng)
-        scene: RenderedScene | CompositedScene
-        if kind is ClipKind.RENDERED:
+        scene: RenderedScene | CompositedScene | EmptyScene
+        if kind is ClipKind.EMPTY:
+            scene = EmptyScene(size, rng, [one for one in self._backgrounds(index) if one.match(job.nobody)])
+        elif kind is ClipKind.RENDERED:
             scene = RenderedScene(Plan(size, times[-1]), rng, self._backgrounds(index), job.device)
         else:
             scene = CompositedScene(size, times[-1], rng, self._foregrounds(index), self._backgrounds(index))
@@ -121,7 +126,7 @@ def _source(picture: Path) -> str:
 
 
 def plan_clips(
-    job: WideJob, rendered: int, composited: int, real: int | None, held_out: int
+    job: WideJob, rendered: int, composited: int, real: int | None, held_out: int, empty: int = 0
 ) -> list[tuple[ClipKind, int]]:
     """All clips in the order in which they are made: the held-out ones first, then the kinds in turn.
 
@@ -130,7 +135,8 @@ def plan_clips(
         rendered: How many rendered clips.
         composited: How many composited clips; they need keyed pictures.
         real: How many real pictures; None is all there are.
-        held_out: How many rendered and composited clips to measure with.
+        held_out: How many rendered, composited and empty clips to measure with.
+        empty: How many clips without a hand.
     """
     indices = [index for index, _ in real_rows(job.sets)]
     to_train = [index for index in indices if index < HELD_OUT_FROM]
@@ -138,10 +144,11 @@ def plan_clips(
         ClipKind.RENDERED: list(range(rendered)),
         ClipKind.COMPOSITED: list(range(composited)),
         ClipKind.REAL: to_train if real is None else to_train[:real],
+        ClipKind.EMPTY: list(range(empty)),
     }
     first = [(ClipKind.RENDERED, HELD_OUT_FROM + k) for k in range(held_out)]
-    if composited:
-        first += [(ClipKind.COMPOSITED, HELD_OUT_FROM + k) for k in range(held_out)]
+    for kind in (ClipKind.COMPOSITED, ClipKind.EMPTY):
+        first += [(kind, HELD_OUT_FROM + k) for k in range(held_out) if numbers[kind]]
     if real is None or real:
         first += [(ClipKind.REAL, index) for index in indices if index >= HELD_OUT_FROM]
     in_turn = [((k + 0.5) / len(n), kind, index) for kind, n in numbers.items() for k, index in enumerate(n)]
@@ -190,10 +197,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--composited", type=int, default=2500, help="clips of cut-out hands; needs keyed sets in --real"
     )
-    parser.add_argument("--held-out", type=int, default=60, help="clips of either kind for measuring only")
+    parser.add_argument("--empty", type=int, default=600, help="clips without a hand")
+    parser.add_argument("--held-out", type=int, default=60, help="clips of each of these kinds for measuring only")
     parser.add_argument("--real", type=Path, nargs="*", default=[], help="folders of sets, each with a manifest.jsonl")
     parser.add_argument("--real-pictures", type=int, help="how many real pictures to take; all where not told")
     parser.add_argument("--backgrounds", type=Path, help="a folder of photographs without hands")
+    parser.add_argument("--nobody", default="*", help="which of them show nobody at all: a pattern, like 'room_*'")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto: cuda where there is one")
@@ -229,26 +238,29 @@ def set_folders(given: Sequence[Path]) -> tuple[Path, ...]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
+    import typer
+
     given = _arguments(argv)
     begun = time.monotonic()
 
     def report(done: int, of: int) -> None:
         if done % 50 == 0 or done == of:
             minutes = (time.monotonic() - begun) / 60
-            print(f"{done} of {of} clips after {minutes:.1f} min", flush=True)  # noqa: T201
+            typer.echo(f"{done} of {of} clips after {minutes:.1f} min")
 
     try:
         job = WideJob(
             given.folder,
             given.seed,
             backgrounds=folder_pictures(given.backgrounds),
+            nobody=given.nobody,
             sets=set_folders(given.real),
             device=_device(given.device),
         )
-        clips = plan_clips(job, given.rendered, given.composited, given.real_pictures, given.held_out)
+        clips = plan_clips(job, given.rendered, given.composited, given.real_pictures, given.held_out, given.empty)
         make_clips(job, clips, given.workers, report)
     except (GestStreamError, OSError) as exc:
-        print(f"wide_data: {exc}", file=sys.stderr)  # noqa: T201
+        typer.echo(f"wide_data: {exc}", err=True)
         return 1
     return 0
 

@@ -155,3 +155,13 @@ def test_pictures_are_smaller_until_the_step_that_is_told() -> None:
     pictures = SegPictures({ClipKind.RENDERED: pictures_of(disc_clip(0, ClipKind.RENDERED))})
     sides = [max(batch.images.shape[1:3]) for batch in islice(batches(pictures, 0, 1, 0, 1, small_until=3), 5)]
     assert sides == [160, 160, 160, 256, 256]
+
+
+def test_empty_clips_are_learnt_as_background_in_their_share() -> None:
+    (empty,) = pictures_of(clip_of(ClipKind.EMPTY, hands=0))
+    assert empty.arms_labelled and HAND not in np.unique(empty.picture.labels)
+    pictures = SegPictures({ClipKind.RENDERED: [a_picture(HAND)], ClipKind.EMPTY: [empty]})
+    rng = np.random.default_rng(0)
+    drawn = sum(pictures.draw(rng) is empty for _ in range(4000))
+    assert 0.22 < drawn / 4000 < 0.28  # 0.15 of 0.15 + 0.45
+    assert not any(pictures.draw(rng, cut_out=True) is empty for _ in range(100))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gest_stream.errors import InvalidInputError
+from gest_stream.training import wide_data
 from gest_stream.training.wide_clips import HELD_OUT_FROM, ClipKind, WideClip, clip_path
 from gest_stream.training.wide_data import ClipMaker, WideJob, main, plan_clips, set_folders, split_pictures
 from gest_stream.training.wide_foregrounds import keyed_rows, read_manifest
@@ -70,11 +71,11 @@ def test_landmarks_lie_on_their_hands(tmp_path: Path) -> None:
 
 def test_clips_are_made_once_in_turn_and_measured_ones_first(tmp_path: Path) -> None:
     job = _job(tmp_path)
-    clips = plan_clips(job, rendered=4, composited=2, real=None, held_out=1)
+    clips = plan_clips(job, rendered=4, composited=2, real=None, held_out=1, empty=2)
     measured = [index >= HELD_OUT_FROM for _, index in clips]
-    assert measured == sorted(measured, reverse=True) and sum(measured) == 3
+    assert measured == sorted(measured, reverse=True) and sum(measured) == 4
     kinds = [kind for kind, index in clips if index < HELD_OUT_FROM]
-    assert set(kinds[:6]) == set(ClipKind)
+    assert set(kinds[:8]) == set(ClipKind)
 
 
 def test_the_command_makes_what_is_missing_and_keeps_what_is_there(
@@ -85,7 +86,8 @@ def test_the_command_makes_what_is_missing_and_keeps_what_is_there(
     there = clip_path(folder, ClipKind.REAL, 1)
     there.parent.mkdir(parents=True)
     there.write_bytes(b"kept")
-    arguments = ["--folder", str(folder), "--rendered", "0", "--composited", "0", "--held-out", "0", "--workers", "1"]
+    arguments = ["--folder", str(folder), "--rendered", "0", "--composited", "0", "--held-out", "0", "--empty", "0"]
+    arguments += ["--workers", "1"]
     assert main([*arguments, "--real", str(tmp_path / "sets")]) == 0
     assert there.read_bytes() == b"kept"
     names = sorted(path.name for path in (folder / "real").iterdir())
@@ -99,6 +101,28 @@ def test_a_folder_without_sets_is_refused(tmp_path: Path, capsys: pytest.Capture
         set_folders([tmp_path])
     assert main(["--folder", str(tmp_path / "clips"), "--real", str(tmp_path)]) == 1
     assert "manifest.jsonl" in capsys.readouterr().err
+
+
+def test_an_empty_clip_has_much_in_it_but_no_hand_and_none_from_photographs_of_people(tmp_path: Path) -> None:
+    import cv2
+
+    for name, colour in (("room_1", 90), ("people_1", 250)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((120, 160, 3), colour, np.uint8))
+    pictures = tuple(sorted(tmp_path.glob("*.png")))
+    maker = ClipMaker(WideJob(tmp_path, frames=2, longer_side=SMALL, backgrounds=pictures, nobody="room_*"))
+    asked: list[list[Path]] = []
+    scene = wide_data.EmptyScene
+
+    def noted(size: tuple[int, int], rng: np.random.Generator, shown: list[Path]) -> wide_data.EmptyScene:
+        asked.append(shown)
+        return scene(size, rng, shown)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wide_data, "EmptyScene", noted)
+        clips = [maker.make(ClipKind.EMPTY, index)[0] for index in range(8)]
+    assert asked == [[tmp_path / "room_1.png"]] * 8
+    assert all(clip.hands.shape[:2] == (2, 0) and not clip.arms.any() and not clip.void.any() for clip in clips)
+    assert len({clip.images[0].mean() for clip in clips}) == 8 and max(clip.images[0].std() for clip in clips) > 20
 
 
 def test_composited_clips_need_keyed_pictures(tmp_path: Path) -> None:
