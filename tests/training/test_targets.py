@@ -96,3 +96,21 @@ def test_dice_is_nothing_for_the_truth_and_almost_one_for_its_opposite() -> None
 
     assert dice(truth) == pytest.approx(0.0, abs=1e-4)
     assert dice(opposite) > 0.6
+
+
+def test_a_small_hand_weighs_as_much_as_a_large_one_where_every_picture_counts_for_itself() -> None:
+    large, small = np.zeros((32, 32)), np.zeros((32, 32))
+    large[:24, :24], small[:4, :4] = 1, 1
+    shares = torch.cat([as_batch(shares_of(labels)) for labels in (large, small)])
+    found = torch.log(shares[:, :3].clamp(min=1e-6))
+    missed = found.clone()
+    missed[1] = torch.log(as_batch(shares_of(np.zeros((32, 32))))[0, :3].clamp(min=1e-6))
+
+    def dice(logits: torch.Tensor, each_picture: bool) -> float:
+        parts = [decoder_loss(logits, shares, weight, each_picture).item() for weight in (1.0, 0.0)]
+        return parts[0] - parts[1]
+
+    assert dice(found, True) == pytest.approx(0.0, abs=1e-3)
+    # one of two classes, on one of two pictures; four cells are 0.8 of all, for 1 is added to both sides of the share
+    assert dice(missed, True) == pytest.approx(0.8 / 4, abs=1e-3)
+    assert dice(missed, False) < 0.02
