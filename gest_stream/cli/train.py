@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json as json_module
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,15 +12,29 @@ import typer
 from rich.console import Console
 
 from gest_stream.cli.choices import choice_option
-from gest_stream.cli.exit_codes import EPILOG, ExitCode
+from gest_stream.cli.exit_codes import EPILOG
+from gest_stream.cli.options import QuietOption
 from gest_stream.cli.train_builtin import builtin
+from gest_stream.cli.train_options import (
+    LENGTH,
+    CheckpointOption,
+    DeviceOption,
+    MeasurementsOption,
+    MinutesOption,
+    OverwriteOption,
+    PatienceOption,
+    ResumeOption,
+    SaveEveryOption,
+    SeedOption,
+    ValEveryOption,
+)
 from gest_stream.cli.train_sam2 import sam2
 from gest_stream.config import DinoBackbone, nearest_name
 from gest_stream.errors import ConfigError
 from gest_stream.training.config import CLASSES, DataKind, DataSource, DecoderTraining, Grey, RenderConfig
 
 if TYPE_CHECKING:
-    from gest_stream.training.progress import Measurement, TrainingResult
+    from gest_stream.training.progress import OnProgress, TrainingResult
 
 train_app = typer.Typer(no_args_is_help=True, help="Train networks on pictures of your own, and on rendered hands.")
 train_app.command("sam2", epilog=EPILOG)(sam2)
@@ -28,7 +42,6 @@ train_app.command("builtin", epilog=EPILOG)(builtin)
 
 _DATA = "Data"
 _NETWORK = "Network"
-_LENGTH = "How long"
 _DATA_KEYS = ("weight", "grey", "images")
 
 
@@ -99,9 +112,7 @@ DataOption = Annotated[
 @train_app.command(epilog=EPILOG)
 def decoder(
     data: DataOption,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The checkpoint that is written, .pt.")] = Path(
-        "redetector.pt"
-    ),
+    out: CheckpointOption = Path("redetector.pt"),
     val: Annotated[
         list[str] | None,
         typer.Option(metavar="KIND:PATH", help="Measure with these instead of a share.", rich_help_panel=_DATA),
@@ -157,35 +168,28 @@ def decoder(
     input_size: Annotated[
         int, typer.Option(help="Longer side of what the network sees, pixels; 0: 448.", rich_help_panel=_NETWORK)
     ] = 0,
-    steps: Annotated[int | None, typer.Option(help="Batches at most.", rich_help_panel=_LENGTH)] = None,
+    steps: Annotated[int | None, typer.Option(help="Batches at most.", rich_help_panel=LENGTH)] = None,
     epochs: Annotated[
         float | None,
-        typer.Option(help="Passes over the data at most; 20 where nothing is said.", rich_help_panel=_LENGTH),
+        typer.Option(help="Passes over the data at most; 20 where nothing is said.", rich_help_panel=LENGTH),
     ] = None,
-    minutes: Annotated[
-        float | None, typer.Option(help="Minutes at most, and the last measurement.", rich_help_panel=_LENGTH)
-    ] = None,
-    patience: Annotated[
-        int,
-        typer.Option(help="End after so many measurements without a better one; 0: never.", rich_help_panel=_LENGTH),
-    ] = 10,
-    val_every: Annotated[int, typer.Option(help="Steps between measurements.", rich_help_panel=_LENGTH)] = 200,
-    save_every: Annotated[int, typer.Option(help="Steps between state files.", rich_help_panel=_LENGTH)] = 200,
+    minutes: MinutesOption = None,
+    patience: PatienceOption = 10,
+    val_every: ValEveryOption = 200,
+    save_every: SaveEveryOption = 200,
     batch: Annotated[int, typer.Option(help="Pictures a step.")] = 16,
     rate: Annotated[float, typer.Option(help="Learning rate at its peak.")] = 1e-3,
     backbone_rate: Annotated[
         float | None, typer.Option(help="Of the encoder, where it is trained; a fiftieth of --rate.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of everything drawn by chance.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
     amp: Annotated[bool, typer.Option("--amp/--no-amp", help="Mixed precision on CUDA.")] = True,
     workers: Annotated[int, typer.Option(help="Threads that load and processes that render; 0: one a core.")] = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the training of --out; give the same options again.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Give up an unfinished training of --out.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a measurement on stdout.")] = False,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    quiet: QuietOption = False,
+    json: MeasurementsOption = False,
 ) -> None:
     """Train the redetector's network, which finds hands that the landmarks have lost.
 
@@ -222,52 +226,20 @@ def decoder(
         coco_forearm=tuple(coco_forearm or ("forearm",)),
         render=RenderConfig(frames=frames, seed=seed, backgrounds=backgrounds, workers=workers),
     )
+    from gest_stream.cli.train_progress import print_result, run_training
+
     console = Console(stderr=True, quiet=quiet or json)
-    on_measured = _print_record if json else None
-    result = _train(config, console, on_measured)
-    _print_summary(result, console)
+    train = _trainer(config, console)
+    print_result(console, run_training(train, console, json))
 
 
-def _train(
-    config: DecoderTraining, console: Console, on_measured: Callable[[Measurement], None] | None
-) -> TrainingResult:
+def _trainer(config: DecoderTraining, console: Console) -> Callable[[OnProgress, Callable[[], bool]], TrainingResult]:
+    """The training of these settings; the weights that it starts from are fetched first."""
     from gest_stream.cli.download import fetch_missing
-    from gest_stream.cli.train_progress import interruptible, shown_training
     from gest_stream.training.decoder import train_decoder
     from gest_stream.training.network import official_file
 
     needed = official_file(config)
     if needed is not None:
         fetch_missing(needed, console)
-    with shown_training(console, on_measured) as tell, interruptible(tell) as (heard, should_stop):
-        return train_decoder(config, heard, should_stop)
-
-
-def _print_record(measured: Measurement) -> None:
-    typer.echo(json_module.dumps(asdict(measured)))
-
-
-def _print_summary(result: TrainingResult, console: Console) -> None:
-    from gest_stream.training.progress import StopReason
-
-    if result.stopped is StopReason.INTERRUPTED:
-        console.print(
-            f"interrupted after {result.steps} steps; go on with --resume and the same options", highlight=False
-        )
-        console.print(f"  {result.state}", highlight=False, soft_wrap=True)
-        raise typer.Exit(ExitCode.INTERRUPTED)
-    reasons = {
-        StopReason.STEPS: "all steps made",
-        StopReason.TIME: "the time is over",
-        StopReason.PATIENCE: "it does not get better any more",
-    }
-    assert result.best is not None
-    told = "  ".join(f"{name} {value:.3f}" for name, value in result.best.iou.items())
-    console.print(
-        f"{result.steps} steps in {result.elapsed_s:.0f} s, {reasons[result.stopped]}; best after "
-        f"{result.best.step}: IoU {told}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    for path in (result.checkpoint, result.history):
-        console.print(f"  {path}", highlight=False, soft_wrap=True)
+    return partial(train_decoder, config)

@@ -1,18 +1,26 @@
-"""What a training shows while it goes on, and how Ctrl-C ends it."""
+"""What a training shows while it goes on and at its end, and how Ctrl-C ends it."""
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from types import FrameType
-from typing import TYPE_CHECKING
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-if TYPE_CHECKING:
-    from gest_stream.training.progress import Measurement, OnProgress, TrainingProgress
+from gest_stream.cli.exit_codes import ExitCode
+from gest_stream.training.progress import Measurement, OnProgress, StopReason, TrainingProgress, TrainingResult
+
+_REASONS = {
+    StopReason.STEPS: "all steps made",
+    StopReason.TIME: "the time is over",
+    StopReason.PATIENCE: "it does not get better any more",
+}
 
 _PARTS = 1000  # the bar's resolution, where time is the limit
 
@@ -65,9 +73,58 @@ class _Bars:
 def measured_line(measured: Measurement) -> str:
     """One line on a measurement."""
     loss = f"loss {measured.loss:.3f}  " if measured.loss is not None else ""
-    iou = "  ".join(f"{name} {value:.3f}" for name, value in measured.iou.items())
     best = "  best so far" if measured.best else ""
-    return f"step {measured.step}  {measured.elapsed_s:.0f} s  {loss}IoU {iou}{best}"
+    return f"step {measured.step}  {measured.elapsed_s:.0f} s  {loss}{_ious(measured)}{best}"
+
+
+def _ious(measured: Measurement) -> str:
+    return "IoU " + "  ".join(f"{name} {value:.3f}" for name, value in measured.iou.items())
+
+
+def run_training(
+    train: Callable[[OnProgress, Callable[[], bool]], TrainingResult], console: Console, as_json: bool
+) -> TrainingResult:
+    """Let a training run, shown on the console; one that was interrupted ends the command with how to go on.
+
+    Args:
+        train: Takes what it tells and what says whether to stop.
+        console: Where it is drawn.
+        as_json: Print one JSON object a measurement on stdout.
+    """
+    with (
+        shown_training(console, _print_record if as_json else None) as tell,
+        interruptible(tell) as (heard, should_stop),
+    ):
+        result = train(heard, should_stop)
+    if result.stopped is StopReason.INTERRUPTED:
+        print_line(console, f"interrupted after {result.steps} steps; go on with --resume and the same options")
+        print_line(console, f"  {result.state}")
+        raise typer.Exit(ExitCode.INTERRUPTED)
+    return result
+
+
+def print_result(console: Console, result: TrainingResult, told: str = "") -> None:
+    """Say how a training went and where its files are.
+
+    Args:
+        console: Where to.
+        result: Of a training that came to its end.
+        told: How good it became, where there is more to it than the best measurement.
+    """
+    assert result.best is not None
+    told = told or f"best after {result.best.step}: {_ious(result.best)}"
+    print_line(console, f"{result.steps} steps in {result.elapsed_s:.0f} s, {_REASONS[result.stopped]}; {told}")
+    print_line(console, f"  {result.checkpoint}")
+    print_line(console, f"  {result.history}")
+
+
+def print_line(console: Console, text: str) -> None:
+    """Print a line as it is."""
+    console.print(text, highlight=False, soft_wrap=True)
+
+
+def _print_record(measured: Measurement) -> None:
+    typer.echo(json.dumps(asdict(measured)))
 
 
 @contextmanager

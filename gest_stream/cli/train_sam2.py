@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json as json_module
 from collections.abc import Callable
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,18 +11,30 @@ import typer
 from rich.console import Console
 
 from gest_stream.cli.choices import choice_option
-from gest_stream.cli.exit_codes import ExitCode
+from gest_stream.cli.options import QuietOption
+from gest_stream.cli.train_options import (
+    LENGTH,
+    CheckpointOption,
+    DeviceOption,
+    MeasurementsOption,
+    MinutesOption,
+    OverwriteOption,
+    PatienceOption,
+    ResumeOption,
+    SaveEveryOption,
+    SeedOption,
+    ValEveryOption,
+)
 from gest_stream.config import Precision, Sam2Size, nearest_name
 from gest_stream.errors import ConfigError
 from gest_stream.training.sam2_config import ClipData, ClipKind, Sam2Training, parse_parts
 
 if TYPE_CHECKING:
-    from gest_stream.training.progress import Measurement, TrainingResult
+    from gest_stream.training.progress import OnProgress, TrainingResult
 
 _DATA = "Data"
 _MODEL = "Model"
 _SAMPLES = "Samples"
-_LENGTH = "How long"
 
 
 def parse_clips(text: str) -> ClipData:
@@ -54,7 +65,7 @@ def sam2(
             rich_help_panel=_DATA,
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The checkpoint that is written, .pt.")] = Path("sam2.pt"),
+    out: CheckpointOption = Path("sam2.pt"),
     val: Annotated[
         list[str] | None,
         typer.Option(metavar="KIND:PATH", help="Measure with these instead of a share.", rich_help_panel=_DATA),
@@ -96,30 +107,25 @@ def sam2(
         int, typer.Option(help="Most frames from one frame of a sequence to the next.", rich_help_panel=_SAMPLES)
     ] = 4,
     steps: Annotated[
-        int | None, typer.Option(help="At most; 2000 where nothing is said.", rich_help_panel=_LENGTH)
+        int | None, typer.Option(help="At most; 2000 where nothing is said.", rich_help_panel=LENGTH)
     ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Minutes at most.", rich_help_panel=_LENGTH)] = None,
-    patience: Annotated[
-        int,
-        typer.Option(help="End after so many measurements without a better one; 0: never.", rich_help_panel=_LENGTH),
-    ] = 10,
-    val_every: Annotated[int, typer.Option(help="Steps between measurements.", rich_help_panel=_LENGTH)] = 200,
-    save_every: Annotated[int, typer.Option(help="Steps between state files.", rich_help_panel=_LENGTH)] = 200,
+    minutes: MinutesOption = None,
+    patience: PatienceOption = 10,
+    val_every: ValEveryOption = 200,
+    save_every: SaveEveryOption = 200,
     rate: Annotated[float, typer.Option(help="Learning rate at its peak.")] = 5e-6,
     encoder_rate: Annotated[float, typer.Option(help="Of the image encoder, where it is trained.")] = 3e-6,
-    seed: Annotated[int, typer.Option(help="Of everything drawn by chance.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
     precision: Annotated[
         Precision,
         choice_option("--precision", Precision, "What it computes in; auto is bfloat16 on CUDA, else float32."),
     ] = Precision.AUTO,
     workers: Annotated[int, typer.Option(help="Processes that render; 0: one a core.")] = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the training of --out; give the same options again.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Give up an unfinished training of --out.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a measurement on stdout.")] = False,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    quiet: QuietOption = False,
+    json: MeasurementsOption = False,
 ) -> None:
     """Fine-tune SAM 2.1's mask decoder and memory on clips with masks.
 
@@ -155,53 +161,32 @@ def sam2(
         resume=resume,
         overwrite=overwrite,
     )
+    from gest_stream.cli.train_progress import print_line, print_result, run_training
+
     console = Console(stderr=True, quiet=quiet or json)
-    result = _train(config, console, _print_record if json else None)
-    _print_summary(config, result, console)
+    result = run_training(_trainer(config, console), console, json)
+    assert result.best is not None
+    start, best = result.measurements[0].score, result.best
+    told = f"IoU of followed objects {start:.3f} at the start, {best.score:.3f} at best (step {best.step})"
+    print_result(console, result, told)
+    if best.step == 0:
+        print_line(
+            console,
+            "nothing was better than the start, which is what the checkpoint holds; try another --rate or more data",
+        )
+    print_line(
+        console,
+        f"use it: gest-stream run SOURCE --segmenter sam2 --size {config.size} --image-size {config.image_size} "
+        f"--checkpoint {result.checkpoint}",
+    )
 
 
-def _train(config: Sam2Training, console: Console, on_measured: Callable[[Measurement], None] | None) -> TrainingResult:
+def _trainer(config: Sam2Training, console: Console) -> Callable[[OnProgress, Callable[[], bool]], TrainingResult]:
+    """The training of these settings; the weights that it starts from are fetched first."""
     from gest_stream.cli.download import fetch_missing
-    from gest_stream.cli.train_progress import interruptible, shown_training
     from gest_stream.models.registry import sam2_weights_name
     from gest_stream.training.sam2 import train_sam2
 
     if config.init is None and not config.resume and not config.size.bundled:
         fetch_missing(sam2_weights_name(config.size), console)
-    with shown_training(console, on_measured) as tell, interruptible(tell) as (heard, should_stop):
-        return train_sam2(config, heard, should_stop)
-
-
-def _print_record(measured: Measurement) -> None:
-    typer.echo(json_module.dumps(asdict(measured)))
-
-
-def _print_summary(config: Sam2Training, result: TrainingResult, console: Console) -> None:
-    from gest_stream.training.progress import StopReason
-
-    def say(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True)
-
-    if result.stopped is StopReason.INTERRUPTED:
-        say(f"interrupted after {result.steps} steps; go on with --resume and the same options")
-        say(f"  {result.state}")
-        raise typer.Exit(ExitCode.INTERRUPTED)
-    reasons = {
-        StopReason.STEPS: "all steps made",
-        StopReason.TIME: "the time is over",
-        StopReason.PATIENCE: "it does not get better any more",
-    }
-    assert result.best is not None
-    start, best = result.measurements[0], result.best
-    say(
-        f"{result.steps} steps in {result.elapsed_s:.0f} s, {reasons[result.stopped]}; IoU of followed objects "
-        f"{start.score:.3f} at the start, {best.score:.3f} at best (step {best.step})"
-    )
-    if best.step == 0:
-        say("nothing was better than the start, which is what the checkpoint holds; try another --rate or more data")
-    say(f"  {result.checkpoint}")
-    say(f"  {result.history}")
-    say(
-        f"use it: gest-stream run SOURCE --segmenter sam2 --size {config.size} --image-size {config.image_size} "
-        f"--checkpoint {result.checkpoint}"
-    )
+    return partial(train_sam2, config)

@@ -7,41 +7,33 @@ half the size first, which cost a quarter.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict, replace
 from itertools import count
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 
 from gest_stream.config import Precision, Sam2Size
 from gest_stream.config.sam2 import trained_side
-from gest_stream.errors import ConfigError, ModelError
 from gest_stream.models.sam2_device import Compute
 from gest_stream.models.sam2_nano import NANO_NAME
 from gest_stream.models.sam2_weights import build_modules
+from gest_stream.models.torch_threads import torch_threads
 from gest_stream.training.builtin_config import BuiltinTraining
 from gest_stream.training.builtin_nano_clips import KIND_SHARES, NanoClips
-from gest_stream.training.builtin_state import (
-    BuiltinState,
-    read_builtin_state,
-    write_builtin_history,
-    write_builtin_state,
-)
 from gest_stream.training.builtin_store import save_builtin
-from gest_stream.training.files import state_path
-from gest_stream.training.progress import OnProgress, Stage, TrainingProgress, TrainingResult
-from gest_stream.training.run import TrainingRun, stored_state
+from gest_stream.training.progress import OnProgress, TrainingResult
+from gest_stream.training.run import state_to_start_with
 from gest_stream.training.sam2_batch import Batch, SampleRules, draw_batch
+from gest_stream.training.sam2_loop import Sam2Run
 from gest_stream.training.sam2_loss import LossRules
-from gest_stream.training.sam2_measure import measure
 from gest_stream.training.sam2_parts import make_optimizer, set_rate
 from gest_stream.training.sam2_prompting import draw_kind
-from gest_stream.training.sam2_step import Progress, train_step
+from gest_stream.training.sam2_step import train_step
 from gest_stream.training.schedule import Schedule
-from gest_stream.training.state import check_same_settings
+from gest_stream.training.state import BUILTIN, TrainingState
 
 if TYPE_CHECKING:
     from sam2.modeling.sam2_base import SAM2Base
@@ -70,8 +62,6 @@ _SEEN_AT_FIRST: Final = 2.0
 _ALONE: Final = LossRules(every_candidate=True, iou=0.0, score=0.0)
 _IN_SEQUENCE: Final = LossRules(every_candidate=True)
 
-_MOST_SPOILT: Final = 5
-
 
 def train_sam2_nano(
     config: BuiltinTraining, on_progress: OnProgress, should_stop: Callable[[], bool]
@@ -86,27 +76,26 @@ def train_sam2_nano(
         SinkError: An output cannot be written.
         MissingDependencyError: The package sam2 is not installed.
     """
-    stored = stored_state(config, read_builtin_state)
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    state = state_to_start_with(config, BUILTIN, _curve_settings(config))
     device = Compute.choose(config.device, Precision.FLOAT32).device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with torch_threads(config.threads), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        settings = {
-            "batch": config.batch,
-            "rate": config.rate or PEAK_RATE,
-            "seed": config.seed,
-            "phases": [list(phase) for phase in PHASES],
-            "kinds": {str(kind): share for kind, share in KIND_SHARES.items()},
-            **{f"rules.{name}": value for name, value in asdict(RULES).items()},
-        }
-        if stored is not None:
-            check_same_settings(state_path(config.out), stored.settings, settings)
-        state = stored if stored is not None else BuiltinState(settings)
         return NanoTraining(config, state, device, on_progress).run(should_stop)
 
 
-class NanoTraining(TrainingRun[Batch]):
+def _curve_settings(config: BuiltinTraining) -> dict[str, Any]:
+    """What the loss curve follows from, beside the clips and the limits."""
+    return {
+        "batch": config.batch,
+        "rate": config.rate or PEAK_RATE,
+        "seed": config.seed,
+        "phases": [list(phase) for phase in PHASES],
+        "kinds": {str(kind): share for kind, share in KIND_SHARES.items()},
+        **{f"rules.{name}": value for name, value in asdict(RULES).items()},
+    }
+
+
+class NanoTraining(Sam2Run[BuiltinTraining]):
     """The training of one `sam2-nano`.
 
     Args:
@@ -116,35 +105,19 @@ class NanoTraining(TrainingRun[Batch]):
         tell: Is told how far it is.
     """
 
-    def __init__(self, config: BuiltinTraining, state: BuiltinState, device: torch.device, tell: OnProgress) -> None:
-        steps: float = math.inf if config.steps is None else config.steps
-        if config.steps is None and config.minutes is None:
-            steps = DEFAULT_STEPS
-        warm_up = min(_WARM_UP_STEPS, int(steps / 10)) if math.isfinite(steps) else _WARM_UP_STEPS
-        seconds = math.inf if config.minutes is None else 60.0 * config.minutes
-        super().__init__(config, state, Schedule(steps, seconds, warm_up), tell)
-        self._config, self._state, self._device = config, state, device
+    def __init__(self, config: BuiltinTraining, state: TrainingState, device: torch.device, tell: OnProgress) -> None:
+        schedule = Schedule.limited(config.steps, config.minutes, _WARM_UP_STEPS, DEFAULT_STEPS)
+        super().__init__(config, state, schedule, tell)
+        self._device = device
         self._side = trained_side(Sam2Size.NANO)
         self._clips = NanoClips.find(config.data, config.val_limit)
         self._kept = self._clips.measured(self._side)
         self.model: SAM2Base = build_modules(Sam2Size.NANO, self._side).requires_grad_(True)
         torch.nn.init.constant_(self.model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, _SEEN_AT_FIRST)
-        if state.values:
-            self.model.load_state_dict(state.values["model"])
         self.model.to(device)
         self._models = {self._side: self.model} | {side: _sharing(self.model, side) for side in _WINDOWS}
-        rate = config.rate or PEAK_RATE
-        self._optimizer = make_optimizer(self.model, rate, rate, _WEIGHT_DECAY)
-        self.progress = Progress()
-        if state.values:
-            self._take_optimizer()
-
-    def _take_optimizer(self) -> None:
-        try:
-            self._optimizer.load_state_dict(self._state.values["optimizer"])
-        except (KeyError, ValueError, RuntimeError) as exc:
-            path = state_path(self._config.out)
-            raise ConfigError(f"{path}: cannot be gone on with ({exc}); start anew with --overwrite") from exc
+        self._rate = config.rate or PEAK_RATE
+        self._optimizer = make_optimizer(self.model, self._rate, self._rate, _WEIGHT_DECAY)
 
     def _batches(self, first: int) -> Generator[Batch, None, None]:
         for step in count(first):
@@ -170,25 +143,10 @@ class NanoTraining(TrainingRun[Batch]):
         set_rate(self._optimizer, rate_share)
         model = self._models[batch.images.shape[-1]].train()
         learnt = _ALONE if len(batch.images) == 1 else _IN_SEQUENCE
-        loss, *ious = train_step(model, self._optimizer, batch.to(self._device), rules=learnt)
-        last = [*self._state.losses[1 - _MOST_SPOILT :], loss]
-        if math.isfinite(loss):
-            self.progress.note(loss, *ious)
-        elif len(last) >= _MOST_SPOILT and not any(map(math.isfinite, last)):
-            raise ModelError(f"step {self._state.step}: the loss is no number any more; start anew with a lower --rate")
-        return loss
-
-    def _shown_loss(self) -> float | None:
-        return self.progress.loss if math.isfinite(self.progress.loss) else None
+        return self._hopeful(train_step(model, self._optimizer, batch.to(self._device), rules=learnt), self._rate)
 
     def _look(self) -> tuple[dict[str, float], float]:
-        kept = self._kept
-
-        def tell(done: int) -> None:
-            self._tell(TrainingProgress(Stage.MEASURING, done, len(kept)))
-
-        iou = measure(self.model, kept, _FRAMES_MEASURED, self._device, torch.float32, tell)
-        return iou, iou["tracked"]
+        return self._measured(self.model, self._kept, _FRAMES_MEASURED, self._device, torch.float32)
 
     def _keep_best(self) -> None:
         metadata = {
@@ -200,11 +158,13 @@ class NanoTraining(TrainingRun[Batch]):
         }
         save_builtin(self._config.out, self.model.state_dict(), metadata)
 
-    def _write(self) -> None:
+    def _values(self) -> dict[str, Any]:
         model = {name: value.detach().cpu() for name, value in self.model.state_dict().items()}
-        self._state.values = {"model": model, "optimizer": self._optimizer.state_dict()}
-        write_builtin_state(state_path(self._config.out), self._state)
-        write_builtin_history(self._config, self._state)
+        return {"model": model, "optimizer": self._optimizer.state_dict()}
+
+    def _take(self, values: Mapping[str, Any]) -> None:
+        self.model.load_state_dict(values["model"])
+        self._optimizer.load_state_dict(values["optimizer"])
 
 
 def _sharing(model: SAM2Base, side: int) -> SAM2Base:

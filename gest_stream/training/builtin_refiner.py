@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, Final
 
 import numpy as np
 import torch
 
-from gest_stream.errors import ConfigError
+from gest_stream.device import find_device
 from gest_stream.models.cpu_features import multiplies_bfloat16
 from gest_stream.models.refiner import RefinerNet, RefinerSpec, build_refiner, folded
+from gest_stream.models.torch_threads import torch_threads
+from gest_stream.training.averaging import follow
 from gest_stream.training.builtin_config import BuiltinTraining
 from gest_stream.training.builtin_refiner_episode import Cue, Sample
 from gest_stream.training.builtin_refiner_loss import as_batch, refiner_loss
 from gest_stream.training.builtin_refiner_pool import ClipPool, EpisodeStream, held_episodes, load_pool
-from gest_stream.training.builtin_state import (
-    BuiltinState,
-    read_builtin_state,
-    write_builtin_history,
-    write_builtin_state,
-)
 from gest_stream.training.builtin_store import save_builtin
-from gest_stream.training.files import state_path
 from gest_stream.training.progress import OnProgress, Stage, TrainingProgress, TrainingResult
-from gest_stream.training.run import TrainingRun, stored_state
+from gest_stream.training.run import TrainingRun, state_to_start_with
 from gest_stream.training.schedule import Schedule
+from gest_stream.training.state import BUILTIN, TrainingState
 
 DEFAULT_STEPS: Final = 20_000
 DEFAULT_BATCH: Final = 16
@@ -41,8 +37,6 @@ _UNROLL_FROM: Final = 0.06
 
 _LEAST_CELLS: Final = 24
 _HELD_SEED: Final = 1
-
-Told = tuple[list[Sample], float]
 
 
 def train_refiner(
@@ -59,28 +53,30 @@ def train_refiner(
     Raises:
         ConfigError: An unfinished training would be given up, or gone on with otherwise than it was begun.
         InvalidInputError: There are no clips, or they are damaged.
+        DeviceError: The device is not there.
         SinkError: The outputs cannot be written.
     """
     import cv2
 
+    spec = spec or RefinerSpec()
+    state = state_to_start_with(config, BUILTIN, _curve_settings(config, spec))
     if config.threads:
-        torch.set_num_threads(config.threads)
         cv2.setNumThreads(config.threads)  # its threads cost more than they help on pictures this small
-    stored = stored_state(config, read_builtin_state)
     tell(TrainingProgress(Stage.READING, 0, 1))
     pool, held = load_pool(config.data.expanduser()), load_pool(config.data.expanduser(), held_out=True)
     tell(TrainingProgress(Stage.READING, 1, 1))
-    return RefinerLoop(config, pool, held, stored, spec or RefinerSpec(), tell).run(should_stop)
+    with torch_threads(config.threads):
+        return RefinerLoop(config, pool, held, state, spec, tell).run(should_stop)
 
 
-class RefinerLoop(TrainingRun[list[Sample]]):
+class RefinerLoop(TrainingRun[BuiltinTraining, list[Sample]]):
     """The steps of a refiner's training.
 
     Args:
         config: Settings.
         pool: What is learnt from.
         held: What is measured with.
-        state: Where it stands; None begins.
+        state: Where it stands; it is changed.
         spec: What the network is built of.
         tell: Is told how far it is.
     """
@@ -90,38 +86,20 @@ class RefinerLoop(TrainingRun[list[Sample]]):
         config: BuiltinTraining,
         pool: ClipPool,
         held: ClipPool,
-        state: BuiltinState | None,
+        state: TrainingState,
         spec: RefinerSpec,
         tell: OnProgress,
     ) -> None:
-        settings = _curve_settings(config, spec)
-        if state is not None and dict(state.settings) != settings:
-            path = state_path(config.out)
-            raise ConfigError(
-                f"{path}: was begun with other settings: {dict(state.settings)}, not {settings}; go on with the same, "
-                "or give it up with --overwrite"
-            )
-        self._config, self._pool, self._held, self._spec = config, pool, held, spec
-        self._state = state if state is not None else BuiltinState(settings)
-        super().__init__(config, self._state, _schedule(config), tell)
-        self._device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
+        schedule = Schedule.limited(config.steps, config.minutes, _WARM_UP, DEFAULT_STEPS)
+        super().__init__(config, state, schedule, tell)
+        self._pool, self._held, self._spec = pool, held, spec
+        self._device = find_device(config.device)
         torch.manual_seed(config.seed)
         self._net = RefinerNet(spec, normalised=True).to(self._device).to(memory_format=torch.channels_last)
         self._average = {name: value.detach().clone() for name, value in self._net.state_dict().items()}
-        self._optimizer = torch.optim.AdamW(self._net.parameters(), settings["rate"], weight_decay=_WEIGHT_DECAY)
+        self._optimizer = torch.optim.AdamW(self._net.parameters(), state.settings["rate"], weight_decay=_WEIGHT_DECAY)
         self._half = self._device.type == "cuda" or multiplies_bfloat16()
         self._beliefs: np.ndarray[Any, Any] | None = None
-        if state is not None:
-            self._take(state.values)
-
-    def _take(self, values: dict[str, Any]) -> None:
-        try:
-            self._net.load_state_dict(values["net"])
-            self._average = {name: value.to(self._device) for name, value in values["average"].items()}
-            self._optimizer.load_state_dict(values["optimizer"])
-        except (KeyError, ValueError, RuntimeError) as exc:
-            path = state_path(self._config.out)
-            raise ConfigError(f"{path}: cannot be gone on with ({exc}); start anew with --overwrite") from exc
 
     def _batches(self, first: int) -> Generator[list[Sample], None, None]:
         settings = self._state.settings
@@ -150,20 +128,9 @@ class RefinerLoop(TrainingRun[list[Sample]]):
         torch.nn.utils.clip_grad_norm_(self._net.parameters(), _MAX_NORM)
         if math.isfinite(value := float(loss.detach())):
             self._optimizer.step()
-            self._follow()
+            follow(self._average, self._net.state_dict(), self._state.step, _AVERAGE)
         self._beliefs = torch.sigmoid(maps[:, 0].detach().float()).cpu().numpy()
         return value
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        """Move the averaged weights a little towards the newest."""
-        step = self._state.step
-        keep = min(_AVERAGE, (1 + step) / (10 + step))
-        for name, value in self._net.state_dict().items():
-            if value.is_floating_point():
-                self._average[name].lerp_(value, 1.0 - keep)
-            else:
-                self._average[name].copy_(value)
 
     def _look(self) -> tuple[dict[str, float], float]:
         count = max(1, self._config.val_limit // 4)
@@ -217,14 +184,17 @@ class RefinerLoop(TrainingRun[list[Sample]]):
         }
         save_builtin(self._config.out, folded(self._average), metadata)
 
-    def _write(self) -> None:
-        self._state.values = {
+    def _values(self) -> dict[str, Any]:
+        return {
             "net": self._net.state_dict(),
             "average": self._average,
             "optimizer": self._optimizer.state_dict(),
         }
-        write_builtin_state(state_path(self._config.out), self._state)
-        write_builtin_history(self._config, self._state)
+
+    def _take(self, values: Mapping[str, Any]) -> None:
+        self._net.load_state_dict(values["net"])
+        self._average = {name: value.to(self._device) for name, value in values["average"].items()}
+        self._optimizer.load_state_dict(values["optimizer"])
 
 
 def _curve_settings(config: BuiltinTraining, spec: RefinerSpec) -> dict[str, Any]:
@@ -238,11 +208,3 @@ def _curve_settings(config: BuiltinTraining, spec: RefinerSpec) -> dict[str, Any
         "seed": config.seed,
         "spec": spec.as_metadata(),
     }
-
-
-def _schedule(config: BuiltinTraining) -> Schedule:
-    steps: float = math.inf if config.steps is None else config.steps
-    if config.steps is None and config.minutes is None:
-        steps = DEFAULT_STEPS
-    warm_up = min(_WARM_UP, int(steps / 10)) if math.isfinite(steps) else _WARM_UP
-    return Schedule(steps, math.inf if config.minutes is None else 60.0 * config.minutes, warm_up)

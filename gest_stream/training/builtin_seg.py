@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
-from typing import Final
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from gest_stream.config import Precision
-from gest_stream.errors import ConfigError, ModelError
+from gest_stream.errors import ModelError
 from gest_stream.models.hand_seg_net import ARCHITECTURE, CLASSES, INPUT_PX, HandSegNet
 from gest_stream.models.sam2_device import Compute
 from gest_stream.models.torch_threads import torch_threads
+from gest_stream.training.averaging import follow
 from gest_stream.training.builtin_config import BuiltinTraining
 from gest_stream.training.builtin_seg_data import (
     SegBatch,
@@ -26,20 +27,14 @@ from gest_stream.training.builtin_seg_data import (
     network_input,
     training_clips,
 )
-from gest_stream.training.builtin_state import (
-    BuiltinState,
-    read_builtin_state,
-    write_builtin_history,
-    write_builtin_state,
-)
 from gest_stream.training.builtin_store import save_builtin
-from gest_stream.training.files import state_path
 from gest_stream.training.labels import FOREARM, HAND, IGNORE
 from gest_stream.training.progress import OnProgress, Stage, TrainingProgress, TrainingResult
-from gest_stream.training.run import TrainingRun, stored_state
+from gest_stream.training.run import TrainingRun, state_to_start_with
 from gest_stream.training.schedule import Schedule
-from gest_stream.training.state import check_same_settings
+from gest_stream.training.state import BUILTIN, TrainingState
 from gest_stream.training.targets import decoder_loss
+from gest_stream.training.wide_clips import ClipKind
 
 DEFAULT_STEPS: Final = 8000
 DEFAULT_BATCH: Final = 16
@@ -55,6 +50,8 @@ _SMALL_SHARE: Final = 0.4
 """Of the steps, with smaller pictures, where the number of steps is known: a network learns what it looks for before it
 learns where the edges are (progressive learning, Tan and Le 2021)."""
 _MEASURE_BATCH: Final = 16
+_FEW: Final = 0.001
+"""Share of a picture that is too little to be called a hand."""
 
 
 def train_hand_seg(config: BuiltinTraining, tell: OnProgress, should_stop: Callable[[], bool]) -> TrainingResult:
@@ -72,10 +69,7 @@ def train_hand_seg(config: BuiltinTraining, tell: OnProgress, should_stop: Calla
         ModelError: The loss is no number any more.
         SinkError: An output cannot be written.
     """
-    stored = stored_state(config, read_builtin_state)
-    settings = _curve_settings(config)
-    if stored is not None:
-        check_same_settings(state_path(config.out), stored.settings, settings)
+    state = state_to_start_with(config, BUILTIN, _curve_settings(config))
     threads = config.threads or torch.get_num_threads()
 
     def tell_read(done: int, total: int) -> None:
@@ -83,7 +77,6 @@ def train_hand_seg(config: BuiltinTraining, tell: OnProgress, should_stop: Calla
 
     learnt = load_training_pictures(config.data, threads, tell_read)
     kept = load_held_out_pictures(config.data, config.val_limit, threads)
-    state = stored or BuiltinState(settings)
     with torch_threads(config.threads):
         compute = Compute.choose(config.device, Precision.AUTO)  # what is quicker depends on the threads
         with torch.random.fork_rng(devices=[compute.device] if compute.is_cuda else []):
@@ -100,15 +93,7 @@ def _curve_settings(config: BuiltinTraining) -> dict[str, object]:
     }
 
 
-def _schedule_of(config: BuiltinTraining) -> Schedule:
-    steps: float = math.inf if config.steps is None else config.steps
-    if config.steps is None and config.minutes is None:
-        steps = DEFAULT_STEPS
-    warm_up = min(_WARM_UP_STEPS, int(steps / 10)) if math.isfinite(steps) else _WARM_UP_STEPS
-    return Schedule(steps, math.inf if config.minutes is None else 60.0 * config.minutes, warm_up)
-
-
-class _Training(TrainingRun[SegBatch]):
+class _Training(TrainingRun[BuiltinTraining, SegBatch]):
     """A training of hand-seg.
 
     Args:
@@ -125,27 +110,25 @@ class _Training(TrainingRun[SegBatch]):
         config: BuiltinTraining,
         learnt: SegPictures,
         kept: SegPictures,
-        state: BuiltinState,
+        state: TrainingState,
         compute: Compute,
         tell: OnProgress,
     ) -> None:
-        schedule = _schedule_of(config)
+        schedule = Schedule.limited(config.steps, config.minutes, _WARM_UP_STEPS, DEFAULT_STEPS)
         super().__init__(config, state, schedule, tell)
-        self._steps = schedule.steps
-        self._config, self._learnt, self._kept, self._state, self._compute = config, learnt, kept, state, compute
+        self._learnt, self._kept, self._compute = learnt, kept, compute
         torch.manual_seed(config.seed)
         self._net = HandSegNet().to(compute.device).to(memory_format=torch.channels_last)
         self._average = HandSegNet().to(compute.device).to(memory_format=torch.channels_last)
         self._average.load_state_dict(self._net.state_dict())
         self._rate = config.rate or DEFAULT_RATE
         self._optimizer = _make_optimizer(self._net, self._rate)
-        if state.values:
-            self._take(state)
 
     def _batches(self, first: int) -> Generator[SegBatch, None, None]:
         config = self._config
         threads = max(1, config.threads or torch.get_num_threads() // 2)
-        small_until = int(_SMALL_SHARE * self._steps) if math.isfinite(self._steps) else 0
+        steps = self._schedule.steps
+        small_until = int(_SMALL_SHARE * steps) if math.isfinite(steps) else 0
         return batches(self._learnt, config.seed, config.batch or DEFAULT_BATCH, first, threads, small_until)
 
     def _learn(self, batch: SegBatch, rate_share: float) -> float:
@@ -155,7 +138,7 @@ class _Training(TrainingRun[SegBatch]):
         device, dtype = self._compute.device, self._compute.dtype
         with torch.autocast(device.type, dtype, enabled=dtype is torch.bfloat16):
             logits = self._net(batch.images.to(device))
-        loss = decoder_loss(logits, batch.shares.to(device).float() / 255.0, _DICE)
+        loss = decoder_loss(logits, batch.shares.to(device).float() / 255.0, _DICE, each_picture=True)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._net.parameters(), _LONGEST_GRADIENT)
@@ -166,18 +149,8 @@ class _Training(TrainingRun[SegBatch]):
                 f"step {self._state.step}: the loss is {value}; start again and learn slower: "
                 f"--overwrite --rate {self._rate / 4:g}"
             )
-        self._follow(self._state.step)
+        follow(self._average.state_dict(), self._net.state_dict(), self._state.step, _AVERAGE_DECAY)
         return value
-
-    @torch.no_grad()
-    def _follow(self, step: int) -> None:
-        """Move the average towards the network: fast at first, for it starts from random weights."""
-        decay = min(_AVERAGE_DECAY, (1 + step) / (10 + step))
-        for slow, fast in zip(self._average.state_dict().values(), self._net.state_dict().values(), strict=True):
-            if slow.is_floating_point():
-                slow.lerp_(fast, 1.0 - decay)
-            else:
-                slow.copy_(fast)
 
     def _look(self) -> tuple[dict[str, float], float]:
         iou = measure_pictures(self._average, self._kept, self._compute)
@@ -200,24 +173,17 @@ class _Training(TrainingRun[SegBatch]):
         }
         save_builtin(config.out, self._average.state_dict(), noted)
 
-    def _write(self) -> None:
-        state = self._state
-        state.values = {
+    def _values(self) -> dict[str, Any]:
+        return {
             "net": self._net.state_dict(),
             "average": self._average.state_dict(),
             "optimizer": self._optimizer.state_dict(),
         }
-        write_builtin_state(state_path(self._config.out), state)
-        write_builtin_history(self._config, state)
 
-    def _take(self, state: BuiltinState) -> None:
-        path = state_path(self._config.out)
-        try:
-            self._net.load_state_dict(state.values["net"])
-            self._average.load_state_dict(state.values["average"])
-            self._optimizer.load_state_dict(state.values["optimizer"])
-        except (KeyError, ValueError, RuntimeError) as exc:
-            raise ConfigError(f"{path}: cannot be gone on with ({exc}); start anew with --overwrite") from exc
+    def _take(self, values: Mapping[str, Any]) -> None:
+        self._net.load_state_dict(values["net"])
+        self._average.load_state_dict(values["average"])
+        self._optimizer.load_state_dict(values["optimizer"])
 
 
 def _make_optimizer(net: HandSegNet, rate: float) -> torch.optim.AdamW:
@@ -234,15 +200,20 @@ def _make_optimizer(net: HandSegNet, rate: float) -> torch.optim.AdamW:
 
 @torch.inference_mode()
 def measure_pictures(net: HandSegNet, pictures: SegPictures, compute: Compute) -> dict[str, float]:
-    """Intersection over union by kind of picture and class, over all pixels that are known, at the network's size.
+    """Intersection over union by kind of picture and class, at the network's size, over the pixels that are known.
+
+    It is the mean of the pictures that have the class or are said to have it, so that seeing what is not there counts.
 
     Returns:
-        By "rendered hand", "rendered forearm", "real hand", …; a class that no picture of a kind has is absent.
+        By "rendered hand", "rendered forearm", "real hand", …; a class that no picture of a kind has is absent. As
+        "empty hand" the share of pictures without a hand in which none is seen, but for a few pixels.
     """
     net.eval()
     found: dict[str, float] = {}
     for kind, own in pictures.by_kind.items():
-        counts = {name: [0, 0, 0] for name in CLASSES[1:]}
+        ious: dict[str, list[float]] = {name: [] for name in CLASSES[1:]}
+        had: set[str] = set()
+        empty: list[bool] = []
         for chunk in _of_one_shape(own):
             images = torch.stack([torch.from_numpy(network_input(one)[0]) for one in chunk]).to(compute.device)
             answers = F.interpolate(net(images).float(), size=images.shape[1:3], mode="bilinear").argmax(dim=1).cpu()
@@ -251,15 +222,17 @@ def measure_pictures(net: HandSegNet, pictures: SegPictures, compute: Compute) -
                 said = answer[: labels.shape[0], : labels.shape[1]]
                 for name, label in (("hand", HAND), ("forearm", FOREARM)):
                     if name == "hand" or one.arms_labelled:
-                        _count(counts[name], (said == CLASSES.index(name)) & (labels != IGNORE), labels == label)
-        found |= {f"{kind} {name}": both / either for name, (both, either, truth) in counts.items() if truth}
+                        mine, truth = (said == CLASSES.index(name)) & (labels != IGNORE), labels == label
+                        if either := int((mine | truth).sum()):
+                            ious[name].append(int((mine & truth).sum()) / either)
+                        if truth.any():
+                            had.add(name)
+                empty.append(int(((said == CLASSES.index("hand")) & (labels != IGNORE)).sum()) < _FEW * labels.numel())
+        if kind is ClipKind.EMPTY:
+            found[f"{kind} hand"] = sum(empty) / len(empty)
+        else:
+            found |= {f"{kind} {name}": sum(values) / len(values) for name, values in ious.items() if name in had}
     return found
-
-
-def _count(counts: list[int], said: torch.Tensor, truth: torch.Tensor) -> None:
-    """Add intersection, union and truth."""
-    for place, plane in enumerate((said & truth, said | truth, truth)):
-        counts[place] += int(plane.sum())
 
 
 def _of_one_shape(pictures: Sequence[SegPicture]) -> list[list[SegPicture]]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from dataclasses import asdict
+from typing import Any, Final
 
 import torch
 from torch import nn
 
 from gest_stream.config import DinoBackbone, Precision
-from gest_stream.errors import ConfigError, DeviceError, ModelError, SinkError
-from gest_stream.models.dino_decoder import HandNet, normalise, save_net
+from gest_stream.errors import ConfigError, DeviceError, ModelError, SinkError, WeightsError
+from gest_stream.models.dino_decoder import HandNet, NetSpec, normalise, save_net
 from gest_stream.models.sam2_device import Compute
 from gest_stream.sinks.output_path import explain_os_error
 from gest_stream.training.batches import Batch, batches
@@ -24,14 +25,7 @@ from gest_stream.training.network import check_spec, make_net
 from gest_stream.training.progress import OnProgress, Stage, TrainingProgress, TrainingResult
 from gest_stream.training.run import TrainingRun, memory_is_short, stored_state
 from gest_stream.training.schedule import Schedule
-from gest_stream.training.state import (
-    TrainingState,
-    check_same_settings,
-    curve_settings,
-    read_state_file,
-    write_decoder_history,
-    write_state,
-)
+from gest_stream.training.state import DECODER, TrainingState, check_same_settings
 from gest_stream.training.targets import decoder_loss
 
 _BACKBONE_RATE_SHARE: Final = 1 / 50
@@ -62,26 +56,46 @@ def train_decoder(
         SinkError: An output cannot be written.
     """
     tell: OnProgress = on_progress or (lambda progress: None)
-    stored = _stored_state(config)
+    stored = stored_state(config, DECODER)
+    spec = None if stored is None else _stored_spec(config, stored)
     device = Compute.choose(config.device, Precision.FLOAT32).device
-    net = HandNet(stored.spec) if stored is not None else make_net(config)
+    net = make_net(config) if spec is None else HandNet(spec)
     data = prepare_data(config, "forearm" in net.spec.classes, tell)
-    settings = curve_settings(config, data.fingerprint())
+    settings = _curve_settings(config, data.fingerprint())
     if stored is not None:
         check_same_settings(state_path(config.out), stored.settings, settings)
-    state = stored or TrainingState(net.spec, settings)
+    plain_spec = asdict(net.spec) | {"backbone": str(net.spec.backbone)}
+    state = stored or TrainingState(DECODER, settings, plain_spec)
     with _memory_errors(config), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         return _Training(config, net, data, state, device, tell).run(should_stop or (lambda: False))
 
 
-def _stored_state(config: DecoderTraining) -> TrainingState | None:
-    """The state to go on from; None for a new training."""
-    state, path = stored_state(config, read_state_file), state_path(config.out)
-    if state is not None:
-        check_spec(state.spec, config, str(path))
-        if config.input_size not in (0, state.spec.input_size):
-            raise ConfigError(f"{path}: was begun with --input-size {state.spec.input_size}, not {config.input_size}")
-    return state
+def _stored_spec(config: DecoderTraining, stored: TrainingState) -> NetSpec:
+    """The network of the training that is to go on.
+
+    Raises:
+        ConfigError: The settings ask for another one.
+        WeightsError: They ask for another backbone, or the state is damaged.
+    """
+    path = state_path(config.out)
+    try:
+        spec = NetSpec(**{**stored.spec, **{name: tuple(stored.spec[name]) for name in ("classes", "levels")}})
+    except (KeyError, TypeError) as exc:
+        raise WeightsError(f"{path}: is damaged ({exc!r}); start anew with --overwrite") from exc
+    check_spec(spec, config, str(path))
+    if config.input_size not in (0, spec.input_size):
+        raise ConfigError(f"{path}: was begun with --input-size {spec.input_size}, not {config.input_size}")
+    return spec
+
+
+def _curve_settings(config: DecoderTraining, data: str) -> dict[str, Any]:
+    """The settings that the loss curve follows from; `data` is the fingerprint of the pictures."""
+    names = ("batch", "rate", "backbone_rate", "freeze_backbone", "weight_decay", "warm_up_steps", "dice", "seed")
+    return {
+        "data": data,
+        **{name: getattr(config, name) for name in names},
+        **{f"augment.{name}": value for name, value in asdict(config.augment).items()},
+    }
 
 
 @contextmanager
@@ -98,7 +112,7 @@ def _memory_errors(config: DecoderTraining) -> Iterator[None]:
         ) from exc
 
 
-class _Training(TrainingRun[Batch]):
+class _Training(TrainingRun[DecoderTraining, Batch]):
     """A training of the decoder.
 
     Args:
@@ -120,7 +134,7 @@ class _Training(TrainingRun[Batch]):
         tell: OnProgress,
     ) -> None:
         super().__init__(config, state, Schedule.of(config, len(data)), tell)
-        self._config, self._data, self._state, self._device = config, data, state, device
+        self._data, self._device = data, device
         self._net = net.to(device)
         self._picks = data.kept_back(config.val_limit)
         trains_backbone = not config.freeze_backbone or net.spec.backbone is DinoBackbone.NANO
@@ -128,10 +142,7 @@ class _Training(TrainingRun[Batch]):
         self._optimizer = _make_optimizer(net, config, trains_backbone)
         self._dtype = _amp_dtype(device) if config.amp else None
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype is torch.float16)
-        if state.values:
-            self._take(state)
-        else:
-            torch.manual_seed(config.seed)
+        torch.manual_seed(config.seed)
 
     def _batches(self, first: int) -> Generator[Batch, None, None]:
         return batches(self._data, self._net.spec, self._config, first)
@@ -173,34 +184,26 @@ class _Training(TrainingRun[Batch]):
         except (OSError, RuntimeError) as exc:  # torch tells of a full disk by a RuntimeError
             raise SinkError(explain_os_error(path, exc)) from exc
 
-    def _write(self) -> None:
-        state = self._state
-        state.values = {
+    def _values(self) -> dict[str, Any]:
+        return {
             "net": self._net.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None,
         }
-        write_state(state_path(self._config.out), state)
-        write_decoder_history(self._config, state)
 
-    def _take(self, state: TrainingState) -> None:
-        """Put a stored training's weights and random numbers in place."""
-        path = state_path(self._config.out)
-        try:
-            self._net.load_state_dict(state.values["net"])
-            peaks = [group["peak"] for group in self._optimizer.param_groups]
-            self._optimizer.load_state_dict(state.values["optimizer"])
-            for group, peak in zip(self._optimizer.param_groups, peaks, strict=True):
-                group["peak"] = peak
-            if self._scaler.is_enabled() and state.values["scaler"]:
-                self._scaler.load_state_dict(state.values["scaler"])
-            torch.set_rng_state(state.values["random"])
-            if self._device.type == "cuda" and state.values["random_cuda"] is not None:
-                torch.cuda.set_rng_state(state.values["random_cuda"], self._device)
-        except (KeyError, ValueError, RuntimeError) as exc:
-            raise ConfigError(f"{path}: cannot be gone on with ({exc}); start anew with --overwrite") from exc
+    def _take(self, values: Mapping[str, Any]) -> None:
+        self._net.load_state_dict(values["net"])
+        peaks = [group["peak"] for group in self._optimizer.param_groups]
+        self._optimizer.load_state_dict(values["optimizer"])
+        for group, peak in zip(self._optimizer.param_groups, peaks, strict=True):
+            group["peak"] = peak
+        if self._scaler.is_enabled() and values["scaler"]:
+            self._scaler.load_state_dict(values["scaler"])
+        torch.set_rng_state(values["random"])
+        if self._device.type == "cuda" and values["random_cuda"] is not None:
+            torch.cuda.set_rng_state(values["random_cuda"], self._device)
 
 
 def _make_optimizer(net: HandNet, config: DecoderTraining, trains_backbone: bool) -> torch.optim.AdamW:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
 
@@ -27,10 +28,21 @@ from gest_stream.training.progress import (
     TrainingResult,
 )
 from gest_stream.training.schedule import Schedule
+from gest_stream.training.state import (
+    StateForm,
+    TrainingState,
+    check_same_settings,
+    fitting_values,
+    read_state,
+    write_history,
+    write_state,
+)
 
 
 class _RunSettings(Protocol):
-    """What a run must be told."""
+    """What a run must be told; a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def out(self) -> Path: ...
@@ -54,30 +66,16 @@ class _RunSettings(Protocol):
     def overwrite(self) -> bool: ...
 
 
-class _RunState(Protocol):
-    """Where a run stands."""
-
-    step: int
-    elapsed_s: float
-    losses: list[float]
-    measurements: list[Measurement]
-    since_best: int
-    finished: bool
-
-    @property
-    def best(self) -> Measurement | None: ...
-
-
 BatchT = TypeVar("BatchT")
-StateT = TypeVar("StateT", bound=_RunState)
+ConfigT = TypeVar("ConfigT", bound=_RunSettings)
 
 
-def stored_state(config: _RunSettings, read: Callable[[Path], StateT]) -> StateT | None:
+def stored_state(config: _RunSettings, form: StateForm) -> TrainingState | None:
     """The state to go on from; None for a new training.
 
     Args:
         config: Settings.
-        read: Reads a state file.
+        form: Of its file.
 
     Raises:
         ConfigError: An unfinished training would be given up without a word.
@@ -88,10 +86,10 @@ def stored_state(config: _RunSettings, read: Callable[[Path], StateT]) -> StateT
     check_history_place(config.out)
     path = state_path(config.out)
     if config.resume:
-        state = read(path)
+        state = read_state(path, form)
         state.finished = False
         return state
-    if path.exists() and not config.overwrite and not read(path).finished:
+    if path.exists() and not config.overwrite and not read_state(path, form).finished:
         raise ConfigError(
             f"{path}: an unfinished training of {config.out.name} lies there; go on with --resume, give it up with "
             "--overwrite, or choose another --out"
@@ -99,12 +97,32 @@ def stored_state(config: _RunSettings, read: Callable[[Path], StateT]) -> StateT
     return None
 
 
+def state_to_start_with(config: _RunSettings, form: StateForm, settings: Mapping[str, Any]) -> TrainingState:
+    """The stored state of a training that is gone on with, else a new one.
+
+    Args:
+        config: Settings.
+        form: Of its file.
+        settings: What the loss curve follows from.
+
+    Raises:
+        ConfigError: An unfinished training would be given up without a word, or was begun with other settings.
+        SinkError: The outputs cannot lie where they should.
+        WeightsError: A state is damaged.
+    """
+    stored = stored_state(config, form)
+    if stored is None:
+        return TrainingState(form, settings)
+    check_same_settings(state_path(config.out), stored.settings, settings)
+    return stored
+
+
 def memory_is_short(exc: RuntimeError) -> bool:
     """Whether torch ran out of memory: on a GPU, or, where it tells by its text alone, on the CPU."""
     return isinstance(exc, torch.OutOfMemoryError) or "can't allocate memory" in str(exc)
 
 
-class TrainingRun(ABC, Generic[BatchT]):
+class TrainingRun(ABC, Generic[ConfigT, BatchT]):
     """The steps of a training.
 
     Args:
@@ -114,8 +132,8 @@ class TrainingRun(ABC, Generic[BatchT]):
         tell: Is told how far it is.
     """
 
-    def __init__(self, config: _RunSettings, state: _RunState, schedule: Schedule, tell: OnProgress) -> None:
-        self._settings, self._where, self._schedule, self._tell = config, state, schedule, tell
+    def __init__(self, config: ConfigT, state: TrainingState, schedule: Schedule, tell: OnProgress) -> None:
+        self._config, self._state, self._schedule, self._tell = config, state, schedule, tell
         self._saved_step = state.step
         self._began = 0.0
 
@@ -136,20 +154,27 @@ class TrainingRun(ABC, Generic[BatchT]):
         """Write the network as it is now."""
 
     @abstractmethod
-    def _write(self) -> None:
-        """Write state and history."""
+    def _values(self) -> dict[str, Any]:
+        """What the training goes on from after a break."""
+
+    @abstractmethod
+    def _take(self, values: Mapping[str, Any]) -> None:
+        """Put back what `_values` gave; a KeyError, ValueError or RuntimeError tells that it does not fit."""
 
     def _measures_first(self) -> bool:
         """Whether what it starts with is measured: a training that makes it worse leaves the start behind."""
-        return self._settings.init is not None
+        return self._config.init is not None
 
     def _shown_loss(self) -> float | None:
         """The loss that is told."""
-        return self._where.losses[-1] if self._where.losses else None
+        return self._state.losses[-1] if self._state.losses else None
 
     def run(self, should_stop: Callable[[], bool]) -> TrainingResult:
         """Step until a limit is met."""
-        state, config = self._where, self._settings
+        state, config = self._state, self._config
+        if state.values:
+            with fitting_values(state_path(config.out)):
+                self._take(state.values)
         self._began = time.monotonic() - state.elapsed_s
         if state.step == 0 and not state.measurements and self._measures_first():
             self._measure()
@@ -171,15 +196,15 @@ class TrainingRun(ABC, Generic[BatchT]):
         return self._result(reason)
 
     def _limit_met(self) -> StopReason | None:
-        state, schedule = self._where, self._schedule
-        if self._settings.patience and state.since_best >= self._settings.patience:
+        state, schedule = self._state, self._schedule
+        if self._config.patience and state.since_best >= self._config.patience:
             return StopReason.PATIENCE
         if state.step >= schedule.steps:
             return StopReason.STEPS
         return StopReason.TIME if state.elapsed_s >= schedule.seconds else None
 
     def _step(self, batch: BatchT) -> None:
-        state = self._where
+        state = self._state
         loss = self._learn(batch, self._schedule.rate_share(state.step, state.elapsed_s))
         state.losses.append(loss)
         state.step += 1
@@ -187,7 +212,7 @@ class TrainingRun(ABC, Generic[BatchT]):
         self._tell_step()
 
     def _tell_step(self, measured: Measurement | None = None) -> None:
-        state, schedule = self._where, self._schedule
+        state, schedule = self._state, self._schedule
         total = int(schedule.steps) if math.isfinite(schedule.steps) else 0
         share = schedule.share_done(state.step, state.elapsed_s)
         loss = self._shown_loss()
@@ -195,7 +220,7 @@ class TrainingRun(ABC, Generic[BatchT]):
 
     def _measure(self) -> None:
         """Measure, and keep the network where it is the best so far."""
-        state, before = self._where, self._where.best
+        state, before = self._state, self._state.best
         since = state.measurements[-1].step if state.measurements else 0
         losses = [loss for loss in state.losses[since:] if math.isfinite(loss)]
         iou, score = self._look()
@@ -209,18 +234,20 @@ class TrainingRun(ABC, Generic[BatchT]):
             elapsed_s=state.elapsed_s,
             best=before is None or score > before.score,
         )
-        state.since_best = 0 if found.best else state.since_best + 1
         if found.best:
             self._keep_best()
         state.measurements.append(found)
         self._tell_step(found)
 
     def _save(self) -> None:
-        self._write()
-        self._saved_step = self._where.step
+        state, config = self._state, self._config
+        state.values = self._values()
+        write_state(state_path(config.out), state)
+        write_history(config.out, state, asdict(config))
+        self._saved_step = state.step
 
     def _result(self, reason: StopReason) -> TrainingResult:
-        state, out = self._where, self._settings.out
+        state, out = self._state, self._config.out
         return TrainingResult(
             checkpoint=out,
             state=state_path(out),

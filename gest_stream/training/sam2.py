@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from gest_stream.config import Precision
-from gest_stream.errors import DeviceError, WeightsError
+from gest_stream.errors import DeviceError
 from gest_stream.models.sam2_device import Compute
 from gest_stream.models.sam2_weights import build_modules, load_checkpoint, weights_of
+from gest_stream.models.torch_threads import torch_threads
 from gest_stream.training.files import state_path
 from gest_stream.training.progress import OnProgress, TrainingResult
 from gest_stream.training.run import memory_is_short, stored_state
 from gest_stream.training.sam2_config import Sam2Training
 from gest_stream.training.sam2_data import prepare_clips
 from gest_stream.training.sam2_loop import TrainingLoop
-from gest_stream.training.sam2_state import Sam2State, curve_settings, read_sam2_state
-from gest_stream.training.state import check_same_settings
+from gest_stream.training.state import SAM2, TrainingState, check_same_settings
 
 if TYPE_CHECKING:
     from sam2.modeling.sam2_base import SAM2Base
@@ -51,19 +51,23 @@ def train_sam2(
         MissingDependencyError: The package sam2 is not installed.
     """
     tell: OnProgress = on_progress or (lambda progress: None)
-    stored = stored_state(config, read_sam2_state)
+    stored = stored_state(config, SAM2)
     compute = training_compute(config)
-    if config.threads:
-        torch.set_num_threads(config.threads)
     devices = [compute.device] if compute.is_cuda else []
-    with out_of_memory_is_an_error(config, compute), torch.random.fork_rng(devices=devices):
+    with (
+        out_of_memory_is_an_error(config, compute),
+        torch_threads(config.threads),
+        torch.random.fork_rng(devices=devices),
+    ):
         torch.manual_seed(config.seed)  # the trunk of an unlike shape is drawn before weights come
-        model = _start(config, stored)
+        model: SAM2Base = build_modules(config.size, config.image_size, config.overrides)
+        if stored is None:
+            load_checkpoint(model, config.init or weights_of(config.size), f"sam2.1 {config.size}")
         clips = prepare_clips(config, tell)
-        settings = curve_settings(config, clips.fingerprint())
+        settings = _curve_settings(config, clips.fingerprint())
         if stored is not None:
             check_same_settings(state_path(config.out), stored.settings, settings)
-        state = stored if stored is not None else Sam2State(settings)
+        state = stored if stored is not None else TrainingState(SAM2, settings)
         loop = TrainingLoop(config, model, clips, state, compute, tell)
         return loop.run(should_stop or (lambda: False))
 
@@ -82,22 +86,19 @@ def training_compute(config: Sam2Training) -> Compute:
     return Compute.choose(str(device), precision)
 
 
-def _start(config: Sam2Training, stored: Sam2State | None) -> SAM2Base:
-    """The model on the CPU, with the weights that the training starts or goes on from."""
-    model: SAM2Base = build_modules(config.size, config.image_size, config.overrides)
-    if stored is not None:
-        try:
-            model.load_state_dict(stored.model)
-        except RuntimeError as exc:
-            why = str(exc).splitlines()[0]
-            raise WeightsError(
-                f"{state_path(config.out)}: does not fit sam2.1 {config.size} ({why}); go on with the --size that it "
-                "was begun with, or start anew with --overwrite"
-            ) from exc
-        return model
-    init = config.init if config.init is not None else weights_of(config.size)
-    load_checkpoint(model, init, f"sam2.1 {config.size}")
-    return model
+def _curve_settings(config: Sam2Training, clips: str) -> dict[str, Any]:
+    """The settings that the loss curve follows from; `clips` is the fingerprint of the clips."""
+    names = (
+        *("image_size", "frames", "batch", "max_objects", "max_stride", "min_area", "corrected", "max_clicks"),
+        *("rate", "encoder_rate", "weight_decay", "warm_up_steps", "max_norm", "unfreeze_encoder", "seed"),
+    )
+    return {
+        "data": clips,
+        "size": str(config.size),
+        "train": [str(part) for part in config.train],
+        "overrides": list(config.overrides),
+        **{name: getattr(config, name) for name in names},
+    }
 
 
 @contextmanager

@@ -1,46 +1,18 @@
-"""One step of SAM2's training, and the running means of what the steps gave."""
+"""One step of SAM2's training."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import torch
 
 from gest_stream.training.sam2_batch import Batch
-from gest_stream.training.sam2_loss import FINE_TUNING, LossRules, frame_loss, iou
+from gest_stream.training.sam2_loss import FINE_TUNING, LossRules, frame_loss
 from gest_stream.training.sam2_tracking import track_batch
 
 if TYPE_CHECKING:
     from sam2.modeling.sam2_base import SAM2Base
-
-_FORGET: Final = 0.01
-"""Share of a new value in a running mean."""
-
-
-@dataclass(slots=True)
-class Progress:
-    """Where a training stands; kept with its state."""
-
-    step: int = 0
-    elapsed_s: float = 0.0
-    loss: float = math.nan
-    iou_prompted: float = math.nan
-    iou_tracked: float = math.nan
-
-    def note(self, loss: float, prompted: Sequence[float], tracked: Sequence[float]) -> None:
-        """Fold one step into the running means."""
-        self.loss = _running(self.loss, [loss])
-        self.iou_prompted = _running(self.iou_prompted, prompted)
-        self.iou_tracked = _running(self.iou_tracked, tracked)
-
-
-def _running(mean: float, values: Sequence[float]) -> float:
-    for value in values:
-        mean = value if math.isnan(mean) else mean + _FORGET * (value - mean)
-    return mean
 
 
 def train_step(
@@ -50,7 +22,7 @@ def train_step(
     max_norm: float = 1.0,
     dtype: torch.dtype = torch.float32,
     rules: LossRules = FINE_TUNING,
-) -> tuple[float, list[float], list[float]]:
+) -> float:
     """One step of the optimizer.
 
     Args:
@@ -62,24 +34,20 @@ def train_step(
         rules: What of the answers is learnt from.
 
     Returns:
-        The loss, and the IoU of every object that can be seen: on prompted frames, and on tracked ones. Where the loss
-        or the gradient is not finite, no weight was changed and the loss is NaN.
+        The loss; NaN where it or the gradient is not finite, and no weight was changed.
     """
     losses: list[torch.Tensor] = []
-    ious: dict[bool, list[float]] = {True: [], False: []}
     with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=dtype is torch.bfloat16):
         outputs = list(track_batch(model, batch))
     for t, output in enumerate(outputs):
         seen, void = batch.present[t], batch.void_of(t)
         losses += [frame_loss(answer, batch.masks[t], seen, void, rules) for answer in output.answers()]
-        if not output.from_mask:
-            ious[output.prompted] += iou(output.chosen[:, 0].detach(), batch.masks[t])[seen].tolist()
     loss = torch.stack(losses).mean()
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
     if not (torch.isfinite(loss) and torch.isfinite(norm)):
         optimizer.zero_grad(set_to_none=True)
-        return math.nan, [], []
+        return math.nan
     optimizer.step()
-    return float(loss.detach()), ious[True], ious[False]
+    return float(loss.detach())

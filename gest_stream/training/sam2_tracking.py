@@ -33,7 +33,6 @@ class FrameOutput:
         ious: (B, M) how well the model thinks each fits.
         scores: (B, 1) logits of whether the object can be seen.
         chosen: (B, 1, S, S) logits of the mask the model picks.
-        prompted: Whether the frame was prompted.
         from_mask: Whether the mask was given, so that there is nothing to learn from it.
         corrects: What was said before the click that this answers; None for the first answer.
     """
@@ -42,7 +41,6 @@ class FrameOutput:
     ious: torch.Tensor
     scores: torch.Tensor
     chosen: torch.Tensor
-    prompted: bool
     from_mask: bool
     corrects: FrameOutput | None = None
 
@@ -102,18 +100,18 @@ class _BatchTracker:
             with torch.no_grad():
                 previous = self._answer(t, None).heads[3].clamp(-_CLAMP_LOGIT, _CLAMP_LOGIT)
         answer = self._answer(t, previous)
-        output = self._output(answer, prompted, given, None)
+        output = self._output(answer, given, None)
         for _ in range(batch.corrections.get(t, 0)):
             answer = self._corrected(t, answer, prompted)
-            output = self._output(answer, prompted, False, output)
+            output = self._output(answer, False, output)
         if len(batch.images) > 1:
             self._remember(t, answer, certain=prompted or t in batch.corrections)
         return output
 
     @staticmethod
-    def _output(answer: _Answer, prompted: bool, given: bool, before: FrameOutput | None) -> FrameOutput:
+    def _output(answer: _Answer, given: bool, before: FrameOutput | None) -> FrameOutput:
         logits, _, ious, _, chosen, _, scores = answer.heads
-        return FrameOutput(logits, ious, scores, chosen, prompted, given, before)
+        return FrameOutput(logits, ious, scores, chosen, given, before)
 
     def _answer(self, t: int, previous: torch.Tensor | None) -> _Answer:
         batch, points, mask = self._batch, None, None

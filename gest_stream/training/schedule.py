@@ -11,7 +11,6 @@ from gest_stream.training.config import DecoderTraining
 DEFAULT_EPOCHS: Final = 20.0
 
 _LAST_SHARE: Final = 0.01
-_NO_LIMIT: Final = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +30,29 @@ class Schedule:
     @classmethod
     def of(cls, config: DecoderTraining, pictures: int) -> Self:
         """The schedule of settings, for a number of pictures to learn from."""
-        epochs = config.epochs
-        if config.steps is None and epochs is None and config.minutes is None:
-            epochs = DEFAULT_EPOCHS
-        steps = _NO_LIMIT if config.steps is None else float(config.steps)
-        if epochs is not None:
-            steps = min(steps, float(max(1, math.ceil(epochs * pictures / config.batch))))
-        warm_up = min(config.warm_up_steps, int(steps / 10)) if math.isfinite(steps) else config.warm_up_steps
-        return cls(steps, _NO_LIMIT if config.minutes is None else 60.0 * config.minutes, warm_up)
+
+        def passes(epochs: float) -> int:
+            return max(1, math.ceil(epochs * pictures / config.batch))
+
+        steps: float | None = config.steps
+        if config.epochs is not None:
+            steps = min(passes(config.epochs), math.inf if steps is None else steps)
+        return cls.limited(steps, config.minutes, config.warm_up_steps, passes(DEFAULT_EPOCHS))
+
+    @classmethod
+    def limited(cls, steps: float | None, minutes: float | None, warm_up_steps: int, default_steps: int) -> Self:
+        """The schedule of what a user said.
+
+        Args:
+            steps: Batches at most.
+            minutes: Time at most.
+            warm_up_steps: Of the rise, which takes a tenth of the steps at most.
+            default_steps: Where nothing was said.
+        """
+        if steps is None:
+            steps = default_steps if minutes is None else math.inf
+        rise = warm_up_steps if math.isinf(steps) else min(warm_up_steps, int(steps / 10))
+        return cls(steps, math.inf if minutes is None else 60.0 * minutes, rise)
 
     def share_done(self, step: int, elapsed_s: float) -> float:
         """How far it is, 0 to 1; it ends at 1."""

@@ -1,22 +1,38 @@
-"""What a training needs to go on after a break, in one file that is never half written."""
+"""Where a training stands, and what it leaves beside its checkpoint: the state to go on from, and the history."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import math
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gest_stream.errors import ConfigError, WeightsError
-from gest_stream.models.dino_decoder import NetSpec
-from gest_stream.training.config import DecoderTraining
-from gest_stream.training.files import read_training, write_history, write_tensors
+from gest_stream.models.checkpoint import read_content
+from gest_stream.training.files import history_path, replace_file, write_tensors
 from gest_stream.training.progress import Measurement
 
-FORMAT: Final = "gest_stream.redetector.training"
+_PACKAGES: Final = ("gest-stream", "torch", "timm", "sam2", "numpy", "opencv-contrib-python", "safetensors")
+"""Whose versions a history notes."""
 
-_VERSION: Final = 1
-_PACKAGES: Final = ("gest-stream", "torch", "timm", "numpy", "opencv-contrib-python")
+_STORED: Final = ("settings", "spec", "step", "elapsed_s", "losses", "finished", "values")
+
+
+class StateForm(NamedTuple):
+    """What a state file calls itself."""
+
+    name: str
+    version: int
+
+
+DECODER: Final = StateForm("gest_stream.redetector.training", 1)
+SAM2: Final = StateForm("gest_stream.sam2.training", 2)
+BUILTIN: Final = StateForm("gest_stream.builtin.training", 1)
 
 
 @dataclass(slots=True)
@@ -24,24 +40,24 @@ class TrainingState:
     """Where a training stands.
 
     Args:
-        spec: What its network is built of.
-        settings: What the loss curve follows from besides the network, from `curve_settings`.
+        form: Of its file.
+        settings: What the loss curve follows from, plain values.
+        spec: What its network is built of, plain values, where the settings of a run do not tell that.
         step: Steps made.
         elapsed_s: Time that they and the measurements took.
-        losses: Of every step.
+        losses: Of every step; NaN where no weight was changed.
         measurements: In their order.
-        since_best: Measurements since the best one.
         finished: It ended by itself.
-        values: State dicts of the network, the optimizer and the gradients' scale, and torch's random numbers.
+        values: What the training puts back when it goes on: state dicts of the network and the optimizer, ….
     """
 
-    spec: NetSpec
+    form: StateForm
     settings: Mapping[str, Any]
+    spec: Mapping[str, Any] = field(default_factory=dict)
     step: int = 0
     elapsed_s: float = 0.0
     losses: list[float] = field(default_factory=list)
     measurements: list[Measurement] = field(default_factory=list)
-    since_best: int = 0
     finished: bool = False
     values: dict[str, Any] = field(default_factory=dict)
 
@@ -50,21 +66,10 @@ class TrainingState:
         """The best measurement; of equal ones the first."""
         return max(self.measurements, key=lambda one: one.score, default=None)
 
-
-def curve_settings(config: DecoderTraining, data: str) -> dict[str, Any]:
-    """The settings that the loss curve follows from; `data` is the fingerprint of the pictures."""
-    return {
-        "data": data,
-        "batch": config.batch,
-        "rate": config.rate,
-        "backbone_rate": config.backbone_rate,
-        "freeze_backbone": config.freeze_backbone,
-        "weight_decay": config.weight_decay,
-        "warm_up_steps": config.warm_up_steps,
-        "dice": config.dice,
-        "seed": config.seed,
-        **{f"augment.{name}": value for name, value in asdict(config.augment).items()},
-    }
+    @property
+    def since_best(self) -> int:
+        """Measurements since the best one."""
+        return len(self.measurements) - 1 - self.measurements.index(self.best) if self.best is not None else 0
 
 
 def write_state(path: Path, state: TrainingState) -> None:
@@ -74,55 +79,30 @@ def write_state(path: Path, state: TrainingState) -> None:
         SinkError: It cannot be written.
     """
     content = {
-        "format": FORMAT,
-        "v": _VERSION,
-        **{name: getattr(state, name) for name in ("step", "elapsed_s", "losses", "since_best", "finished", "values")},
-        "spec": asdict(state.spec) | {"backbone": str(state.spec.backbone)},
-        "settings": dict(state.settings),
+        "format": state.form.name,
+        "v": state.form.version,
+        **{name: getattr(state, name) for name in _STORED},
         "measurements": [asdict(one) for one in state.measurements],
     }
     write_tensors(path, content)
 
 
-def write_decoder_history(config: DecoderTraining, state: TrainingState) -> None:
-    """Write the history beside the checkpoint.
-
-    Raises:
-        SinkError: It cannot be written.
-    """
-    write_history(
-        config.out,
-        elapsed_s=state.elapsed_s,
-        finished=state.finished,
-        losses=state.losses,
-        measurements=state.measurements,
-        best=state.best,
-        told={"network": asdict(state.spec), "settings": asdict(config)},
-        packages=_PACKAGES,
-    )
-
-
-def read_state_file(path: Path) -> TrainingState:
+def read_state(path: Path, form: StateForm) -> TrainingState:
     """What `write_state` wrote.
 
     Raises:
         ConfigError: There is no such file.
         WeightsError: It cannot be read or is something else.
     """
-    content = read_training(path, FORMAT, _VERSION)
+    if not path.exists():
+        raise ConfigError(f"{path}: there is no training to go on with; leave --resume out, or name its --out")
+    content = read_content(path)
+    if not isinstance(content, dict) or (content.get("format"), content.get("v")) != tuple(form):
+        raise WeightsError(f"{path}: is not the state of a training of this version; start anew with --overwrite")
     try:
-        spec = dict(content["spec"])
-        return TrainingState(
-            NetSpec(**spec | {name: tuple(spec[name]) for name in ("classes", "levels")}),
-            content["settings"],
-            content["step"],
-            content["elapsed_s"],
-            list(content["losses"]),
-            [Measurement(**one) for one in content["measurements"]],
-            content["since_best"],
-            content["finished"],
-            content["values"],
-        )
+        measurements = [Measurement(**one) for one in content["measurements"]]
+        stored: dict[str, Any] = {name: content[name] for name in _STORED}
+        return TrainingState(form, **stored, measurements=measurements)
     except (KeyError, TypeError) as exc:
         raise WeightsError(f"{path}: is damaged ({exc!r}); start anew with --overwrite") from exc
 
@@ -144,3 +124,59 @@ def check_same_settings(path: Path, stored: Mapping[str, Any], wanted: Mapping[s
         f"{path}: was begun with other settings: {'; '.join(shown)}; go on with the same, give it up with --overwrite, "
         "or train on what it reached: --init CHECKPOINT --out ANOTHER.pt"
     )
+
+
+@contextmanager
+def fitting_values(path: Path) -> Iterator[None]:
+    """Say of which file it is where stored values do not fit what they are put into.
+
+    Raises:
+        ConfigError: They do not.
+    """
+    try:
+        yield
+    except (KeyError, ValueError, RuntimeError) as exc:
+        raise ConfigError(f"{path}: cannot be gone on with ({exc}); start anew with --overwrite") from exc
+
+
+def write_history(out: Path, state: TrainingState, settings: Mapping[str, Any]) -> None:
+    """Write as JSON what a training was told, how its loss fell, how good it became.
+
+    Args:
+        out: The checkpoint beside which it lies.
+        state: Where it stands; a loss that is no number becomes null.
+        settings: What it was told. Of folders in the user's home, the home is left out.
+
+    Raises:
+        SinkError: It cannot be written.
+    """
+    record = {
+        "v": 1,
+        "steps": len(state.losses),
+        "elapsed_s": round(state.elapsed_s, 3),
+        "finished": state.finished,
+        "best": asdict(state.best) if state.best is not None else None,
+        "measurements": [asdict(one) for one in state.measurements],
+        "losses": [round(loss, 6) if math.isfinite(loss) else None for loss in state.losses],
+        **({"network": state.spec} if state.spec else {}),
+        "settings": settings,
+        "follows_from": state.settings,
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+    }
+    text = json.dumps(record, indent=1, default=_plain) + "\n"
+    replace_file(history_path(out), lambda unfinished: unfinished.write_text(text))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _plain(value: Any) -> str:
+    """A path as JSON has it; a history is handed on, and the name of a home is nobody else's business."""
+    if not isinstance(value, Path):
+        raise TypeError(f"{value!r} has no place in JSON")
+    home = Path.home()
+    return f"~/{value.relative_to(home).as_posix()}" if value.is_relative_to(home) else str(value)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from gest_stream.cli import train
+from gest_stream.cli import train_progress
 from gest_stream.cli.exit_codes import ExitCode, exit_code_of
 from gest_stream.cli.main import app
 from gest_stream.cli.train import parse_data
@@ -103,19 +103,19 @@ def test_ctrl_c_leaves_a_state_that_is_gone_on_with(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "net.pt"
-    printed = train._print_record
+    printed = train_progress._print_record
 
     def print_and_interrupt(measured: Measurement) -> None:
         printed(measured)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(train, "_print_record", print_and_interrupt)
+    monkeypatch.setattr(train_progress, "_print_record", print_and_interrupt)
     before = signal.getsignal(signal.SIGINT)
     result = run_small(pictures, out, "--steps", 6, "--val-every", 2, "--json")
     assert result.exit_code == ExitCode.INTERRUPTED and json.loads(result.stdout)["step"] == 2
     assert signal.getsignal(signal.SIGINT) is before
     assert torch.load(tmp_path / "net.train.pt", weights_only=True)["step"] == 2
-    monkeypatch.setattr(train, "_print_record", printed)
+    monkeypatch.setattr(train_progress, "_print_record", printed)
     again = run_small(pictures, out, "--steps", 6, "--val-every", 2, "--json", "--resume")
     assert again.exit_code == 0, again.output
     assert [json.loads(line)["step"] for line in again.stdout.splitlines()] == [4, 6]

@@ -19,8 +19,8 @@ from gest_stream.training import builtin_nano
 from gest_stream.training.builtin_config import BuiltinTraining
 from gest_stream.training.builtin_nano import NanoTraining, train_sam2_nano
 from gest_stream.training.builtin_nano_clips import NanoClips
-from gest_stream.training.builtin_state import BuiltinState
 from gest_stream.training.progress import StopReason, TrainingResult
+from gest_stream.training.state import BUILTIN, TrainingState
 from gest_stream.training.wide_clips import ClipKind
 from tests.training.wide_scene import write_discs
 
@@ -97,7 +97,7 @@ def test_a_training_that_was_broken_off_goes_on_with_the_same_losses(
 
 
 def test_pictures_of_half_the_size_train_the_same_weights(config: BuiltinTraining) -> None:
-    training = NanoTraining(config, BuiltinState({}), torch.device("cpu"), lambda told: None)
+    training = NanoTraining(config, TrainingState(BUILTIN, {}), torch.device("cpu"), lambda told: None)
     small = training._models[128]
     assert small is not training.model and small.image_size == 128
     ours, theirs = dict(training.model.named_parameters()), dict(small.named_parameters())

@@ -105,6 +105,21 @@ def test_an_oracle_measures_nearly_one_and_background_everywhere_zero() -> None:
     assert measure_pictures(silent, pictures, CPU)["rendered hand"] == 0.0
 
 
+def test_a_hand_that_is_seen_where_there_is_none_counts_as_one_that_is_missed() -> None:
+    seen = pictures_of(disc_clip(3, ClipKind.RENDERED, frames=1))
+    empty = [SegPicture(LabelledImage(one.picture.image, np.zeros_like(one.picture.labels)), True) for one in seen]
+    alone = measure_pictures(Oracle(), SegPictures({ClipKind.RENDERED: seen}), CPU)["rendered hand"]
+    both = measure_pictures(Oracle(), SegPictures({ClipKind.RENDERED: seen + empty}), CPU)["rendered hand"]
+    assert both == pytest.approx(alone / 2)
+
+
+def test_of_pictures_without_a_hand_the_share_is_told_in_which_none_is_seen() -> None:
+    seen = pictures_of(disc_clip(3, ClipKind.RENDERED, frames=1))[0].picture.image
+    labels = np.zeros(seen.shape[:2], np.uint8)
+    pictures = [SegPicture(LabelledImage(image, labels), True) for image in (seen, seen * np.uint8(0))]
+    assert measure_pictures(Oracle(), SegPictures({ClipKind.EMPTY: pictures}), CPU) == {"empty hand": 0.5}
+
+
 def test_what_nobody_knows_does_not_count() -> None:
     image = np.full((192, 256, 3), HAND_RGB, np.uint8)
     labels = np.full((192, 256), IGNORE, np.uint8)

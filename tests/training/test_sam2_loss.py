@@ -7,7 +7,7 @@ from gest_stream.training.sam2_tracking import FrameOutput
 
 
 def answer(logits: torch.Tensor, ious: torch.Tensor, scores: torch.Tensor, from_mask: bool = False) -> FrameOutput:
-    return FrameOutput(logits, ious, scores, torch.zeros(len(logits), 1, 16, 16), True, from_mask)
+    return FrameOutput(logits, ious, scores, torch.zeros(len(logits), 1, 16, 16), from_mask)
 
 
 def square_truth(objects: int) -> torch.Tensor:
@@ -65,9 +65,9 @@ def test_void_pixels_cost_nothing() -> None:
 def test_every_answer_before_a_click_is_learnt_from_but_not_a_given_mask() -> None:
     logits, ious, scores = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1), torch.zeros(1, 1)
     chosen = torch.zeros(1, 1, 16, 16)
-    given = FrameOutput(logits, ious, scores, chosen, True, True)
-    first = FrameOutput(logits, ious, scores, chosen, True, False, given)
-    last = FrameOutput(logits, ious, scores, chosen, True, False, first)
+    given = FrameOutput(logits, ious, scores, chosen, True)
+    first = FrameOutput(logits, ious, scores, chosen, False, given)
+    last = FrameOutput(logits, ious, scores, chosen, False, first)
     assert list(last.answers()) == [last, first]
 
 
