@@ -219,8 +219,8 @@ class TrainingRun(ABC, Generic[ConfigT, BatchT]):
         self._tell(TrainingProgress(Stage.TRAINING, state.step, total, share=share, loss=loss, measured=measured))
 
     def _measure(self) -> None:
-        """Measure, and keep the network where it is the best so far."""
-        state, before = self._state, self._state.best
+        """Measure, and keep the network where it is the best of those that were measured with the same."""
+        state = self._state
         since = state.measurements[-1].step if state.measurements else 0
         losses = [loss for loss in state.losses[since:] if math.isfinite(loss)]
         iou, score = self._look()
@@ -232,7 +232,7 @@ class TrainingRun(ABC, Generic[ConfigT, BatchT]):
             loss=sum(losses) / len(losses) if losses else None,
             rate_share=self._schedule.rate_share(max(state.step - 1, 0), state.elapsed_s),
             elapsed_s=state.elapsed_s,
-            best=before is None or score > before.score,
+            best=all(score > one.score for one in state.measurements if one.iou.keys() == iou.keys()),
         )
         if found.best:
             self._keep_best()

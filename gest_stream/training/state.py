@@ -63,8 +63,11 @@ class TrainingState:
 
     @property
     def best(self) -> Measurement | None:
-        """The best measurement; of equal ones the first."""
-        return max(self.measurements, key=lambda one: one.score, default=None)
+        """The best measurement; of equal ones the first. Only those count that measured what the newest did."""
+        measured = self.measurements[-1].iou.keys() if self.measurements else ()
+        return max(
+            (one for one in self.measurements if one.iou.keys() == measured), key=lambda one: one.score, default=None
+        )
 
     @property
     def since_best(self) -> int:

@@ -85,6 +85,17 @@ def test_a_training_that_was_broken_off_goes_on_with_the_same_losses(
     assert rest.best.score == pytest.approx(trained.best.score, abs=1e-3)
 
 
+def test_the_best_is_sought_among_measurements_of_the_same_kinds(config: BuiltinTraining, tmp_path: Path) -> None:
+    data = write_discs(tmp_path / "clips", learnt=2, held_out=1)
+    own = replace(config, data=data, out=tmp_path / "net.safetensors", steps=6)
+    first = train_hand_seg(own, lambda told: None, lambda: False)
+    write_discs(tmp_path / "clips", learnt=2, held_out=1, kinds=(ClipKind.REAL,))
+    rest = train_hand_seg(replace(own, resume=True, steps=8), lambda told: None, lambda: False)
+    assert first.best is not None and "real hand" not in first.best.iou
+    assert rest.best is rest.measurements[-1] and rest.best.best and "real hand" in rest.best.iou
+    assert read_builtin(own.out)[1]["steps"] == 8
+
+
 class Oracle(HandSegNet):
     """Takes the colour of the discs for hand."""
 
