@@ -90,7 +90,7 @@ def synthetic_clip(config: ClipConfig, cache: Path, tell: Tell) -> BenchClip:
         for name, size in sizes.items():
             write_video(folder / f"{name}.mp4", (_resized(p, size) for p in there_and_back(pictures)), config.rate)
 
-    folder = _cached(cache, config, make)
+    folder = cached(cache, config, make)
     rate, count = Fraction(config.rate), len(there_and_back(range(config.frames)))
     files = {name: PlayFile(folder / f"{name}.mp4", size, rate, count) for name, size in sizes.items()}
     return BenchClip(files, load_truth(folder / _TRUTH), config.frames)
@@ -126,7 +126,7 @@ def hands_clips(quick: bool, cache: Path, tell: Tell) -> dict[int, PlayFile]:
         for hands, wide in tiles.items():
             write_video(folder / f"hands{hands}.mp4", there_and_back(wide), config.rate)
 
-    folder = _cached(cache, ("hands", config), make)
+    folder = cached(cache, ("hands", config), make)
     return {hands: PlayFile(folder / f"hands{hands}.mp4", size, Fraction(config.rate), count) for hands in HANDS}
 
 
@@ -184,8 +184,12 @@ def cache_folder() -> Path:
     return ModelStore().cache_dir / "bench"
 
 
-def _cached(cache: Path, content: object, make: Callable[[Path], None]) -> Path:
-    """The folder that `make` fills, once for every content and version of the renderer."""
+def cached(cache: Path, content: object, make: Callable[[Path], None]) -> Path:
+    """The folder in `cache` that `make` fills, once for every content and version of the renderer.
+
+    Raises:
+        SourceError: It cannot be written.
+    """
     digest = hashlib.sha256(repr(content).encode())
     for file in sorted(Path(synthetic.__file__).parent.glob("*.py")) + [Path(__file__)]:
         digest.update(file.read_bytes())

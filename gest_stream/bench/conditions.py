@@ -26,7 +26,7 @@ def conditions() -> dict[str, Any]:
             "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
             "system": platform.platform(terse=True),
         },
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "versions": {"python": platform.python_version(), **{name: version_of(name) for name in _PACKAGES}},
     }
 
 
@@ -60,7 +60,8 @@ def _git(folder: Path, *args: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """Of an installed package; "absent" where it is not."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

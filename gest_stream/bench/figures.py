@@ -74,13 +74,12 @@ def slope(times: Sequence[float], values: Sequence[float]) -> tuple[float, float
     Returns:
         None for fewer than three points or where all lie at one time.
     """
-    x, y = np.asarray(times, np.float64), np.asarray(values, np.float64)
-    spread = float(((x - x.mean()) ** 2).sum()) if x.size else 0.0
-    if x.size < 3 or spread == 0.0:
+    if len(set(times)) < 2 or len(times) < 3:
         return None
-    steepness = float(((x - x.mean()) * (y - y.mean())).sum()) / spread
-    residuals = y - y.mean() - steepness * (x - x.mean())
-    return steepness, float(np.sqrt((residuals**2).sum() / (x.size - 2) / spread))
+    from scipy.stats import linregress
+
+    line = linregress(times, values)
+    return float(line.slope), float(line.stderr)
 
 
 def shown_ages_ms(

@@ -40,11 +40,10 @@ class Footage:
         """A source at its own pace: the live one, or the file of that name in a loop."""
         return self.open_live() if self.open_live is not None else LoopedFile(self.clip.files[name], realtime=True)
 
-    def file(self, *names: str) -> PlayFile:
-        """The first file of these names that there is; a user's own source has one."""
-        return next(
-            (self.clip.files[name] for name in names if name in self.clip.files), next(iter(self.clip.files.values()))
-        )
+    def file(self, name: str) -> PlayFile:
+        """The file of that name; a user's own source has one, whatever it is asked for."""
+        files = self.clip.files
+        return files[name] if name in files else files[SOURCE]
 
 
 def own_footage(quick: bool, cache: Path, tell: Tell) -> Footage:

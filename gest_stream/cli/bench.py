@@ -65,12 +65,10 @@ def bench(
     from gest_stream.bench.record import PARTS
 
     config = given.settings()
-    parts = tuple(name for name in PARTS if name in part) if part else PARTS
-    for name in part or ():
-        BenchPlan(parts=(name,))
+    parts = tuple(part) if part else PARTS
+    plan = quick_plan(parts) if quick else BenchPlan(parts=parts)
     _check_outputs(json, plot, source)
-    console = Console(stderr=True, quiet=quiet)
-    record, failure = _measured(quick_plan(parts) if quick else BenchPlan(parts=parts), config, source, console)
+    record, failure = _measured(plan, config, source, Console(stderr=True, quiet=quiet))
     _write(record, json, plot, quiet)
     if isinstance(failure, GestStreamError):
         raise failure
