@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gest_stream.config import PipelineConfig, RedetectorKind, Sam2Size, SegmenterKind
+from gest_stream.config import PipelineConfig, RedetectorKind, SegmenterKind
 from gest_stream.interfaces import HandDetector, Redetector, Segmenter
 from gest_stream.tracking.redetection import Redetection
 
@@ -121,7 +121,7 @@ def _sam2_checkpoint(config: PipelineConfig) -> Path:
 
 
 def _warn_of_slowness(config: PipelineConfig, device: str) -> None:
-    if config.sam2.size is Sam2Size.NANO:
+    if config.sam2.size.bundled:  # made for it
         return
     _LOG.warning(
         "sam2 on %s at %d pixels takes seconds a frame; a smaller --image-size is faster, and the segmenters "

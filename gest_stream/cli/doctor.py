@@ -42,7 +42,6 @@ class Check:
 
 _PACKAGES = ("torch", "torchvision", "sam2", "mediapipe", "opencv-contrib-python", "av", "numpy", "aiortc")
 _EXTRAS = {"pyvirtualcam": "virtualcam", "supervision": "supervision"}
-_BUILTIN = ("hand-seg", "refiner")
 _CV2_RIVALS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python-headless")
 
 
@@ -87,6 +86,7 @@ def check_devices() -> list[Check]:
 
 def check_models() -> list[Check]:
     """The weight files that the default settings need, and which others are here."""
+    from gest_stream.models.builtin import BUILTIN_NAMES
     from gest_stream.models.registry import HAND_LANDMARKER
     from gest_stream.models.store import ModelStatus, ModelStore
 
@@ -100,7 +100,7 @@ def check_models() -> list[Check]:
         elif name == HAND_LANDMARKER:
             remedy = f"fetched on first use, or now: gest-stream models fetch {name}"
             checks.append(Check(name, Verdict.MISSING, "", remedy))
-    return [*checks, *map(_check_builtin, _BUILTIN)]
+    return [*checks, *map(_check_builtin, BUILTIN_NAMES)]
 
 
 def _check_builtin(name: str) -> Check:

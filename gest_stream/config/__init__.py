@@ -9,7 +9,7 @@ from gest_stream.config.light import LightConfig
 from gest_stream.config.pipeline import PipelineConfig, SegmenterKind, config_from_mapping, load_config, load_toml
 from gest_stream.config.redetection import PointPolicy, RedetectionConfig, RedetectionMode, RegionConfig
 from gest_stream.config.redetector import DinoBackbone, RedetectorConfig, RedetectorKind
-from gest_stream.config.refiner import RefinerConfig, RefinerPrecision
+from gest_stream.config.refiner import RefinerConfig
 from gest_stream.config.rtc import H264Encoder, IceServerConfig, RtcConfig
 from gest_stream.config.sam2 import ConditioningKeep, MemoryPolicy, Sam2Config, Sam2Runner, Sam2Size
 from gest_stream.config.server import LimitsConfig, ServerConfig
@@ -54,7 +54,6 @@ __all__ = [
     "RedetectorConfig",
     "RedetectorKind",
     "RefinerConfig",
-    "RefinerPrecision",
     "RegionConfig",
     "RtcConfig",
     "Sam2Config",

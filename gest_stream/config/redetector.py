@@ -15,7 +15,7 @@ class RedetectorKind(StrEnum):
     """What finds lost hands again."""
 
     AUTO = "auto"
-    """DINOv2 where gest_detectron's weights and a CUDA device are here, else the built-in one."""
+    """DINOv2 where gest_detectron's weights and a CUDA device are here, else none."""
     DINO = "dino"
     """DINOv2 with a segmentation decoder."""
     BUILTIN = "builtin"

@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
 from gest_stream.config.check import STRICT, require, take_members
-
-
-class RefinerPrecision(StrEnum):
-    """What the `builtin` segmenter computes with."""
-
-    AUTO = "auto"
-    """`bfloat16` on a CPU that has a unit for it (AMX), else `float32`."""
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
+from gest_stream.config.device import Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +16,7 @@ class RefinerConfig:
 
     Args:
         weights: A file that `gest-stream train builtin --preset refiner` wrote; None takes the package's own.
-        precision: What it computes with.
+        precision: What it computes in; auto takes bfloat16 on a CPU that has a unit for it (AMX).
         grid: Cells of a side of the crop that a hand is looked at in, a multiple of 32; 0 takes what it was trained on
             (128). Time grows with its square.
         wrist_cut: Cut the masks of hands with landmarks at the wrist's line, which the landmarks know better.
@@ -37,7 +28,7 @@ class RefinerConfig:
 
     __pydantic_config__: ClassVar[Any] = STRICT
     weights: Path | None = None
-    precision: RefinerPrecision = RefinerPrecision.AUTO
+    precision: Precision = Precision.AUTO
     grid: int = 160
     wrist_cut: bool = True
     carry_decay: float = 0.98
@@ -45,7 +36,7 @@ class RefinerConfig:
     forget_after_frames: int = 5
 
     def __post_init__(self) -> None:
-        take_members(self, precision=RefinerPrecision)
+        take_members(self, precision=Precision)
         sound = self.grid == 0 or (64 <= self.grid <= 512 and self.grid % 32 == 0)
         require(sound, "refiner.grid", "0, or a multiple of 32 from 64 to 512", self.grid)
         require(0.0 < self.carry_decay <= 1.0, "refiner.carry_decay", "above 0, up to 1", self.carry_decay)

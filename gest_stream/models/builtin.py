@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 FORMAT: Final = "gest_stream.builtin"
 """What a file calls itself under the metadata key `format`."""
 
+BUILTIN_NAMES: Final = ("hand-seg", "refiner", "sam2-nano")
+"""The models that the package has weights of."""
+
 
 def builtin_path(name: str) -> Path:
     """Where the weights of the built-in model `name` lie, whether they are there or not."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from gest_stream.config import RefinerConfig, RefinerPrecision
+from gest_stream.config import Precision, RefinerConfig
 from gest_stream.errors import InvalidInputError
 from gest_stream.models.builtin import load_builtin, read_builtin
 from gest_stream.models.cpu_features import multiplies_bfloat16
@@ -48,13 +48,6 @@ _LEAST_CELLS = 12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RefinerEncoded:
-    """What `RefinerSegmenter.step` needs of a picture: the frame itself."""
-
-    frame: Frame
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class _Memory:
     """What is kept of one hand from frame to frame.
 
@@ -75,10 +68,11 @@ class _Memory:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sight:
-    """One hand on this frame, before the network."""
+    """One hand on this frame, before the network; `inside` is `frame_plane` of its window."""
 
     window: CropWindow
     image: NDArray[np.uint8]
+    inside: NDArray[np.float32]
     landmarks: HandLandmarks | None
     past: Past | None
     shift_xy_px: tuple[float, float]
@@ -101,8 +95,8 @@ class RefinerSegmenter:
     def __init__(self, net: RefinerNet, config: RefinerConfig) -> None:
         import torch
 
-        half = config.precision is RefinerPrecision.BFLOAT16
-        half |= config.precision is RefinerPrecision.AUTO and multiplies_bfloat16()
+        half = config.precision is Precision.BFLOAT16
+        half |= config.precision is Precision.AUTO and multiplies_bfloat16()
         self._dtype = torch.bfloat16 if half else torch.float32
         self._net = net.eval().to(self._dtype).to(memory_format=torch.channels_last)
         self._grid = config.grid or net.spec.grid
@@ -115,11 +109,11 @@ class RefinerSegmenter:
         """Points alone say nothing to it: it needs landmarks or a mask to start from."""
         return False
 
-    def encode(self, frame: Frame) -> RefinerEncoded:
-        """Take the frame; nothing is worth computing before it is known where the hands are."""
-        return RefinerEncoded(frame)
+    def encode(self, frame: Frame) -> Frame:
+        """The frame itself: nothing is worth computing before it is known where the hands are."""
+        return frame
 
-    def step(self, encoded: RefinerEncoded, observations: Sequence[Observation]) -> Mapping[int, HandMask]:
+    def step(self, encoded: Frame, observations: Sequence[Observation]) -> Mapping[int, HandMask]:
         """Advance every hand by one frame.
 
         A hand with landmarks is looked for around them, with what is remembered of it. One without landmarks but with
@@ -136,7 +130,7 @@ class RefinerSegmenter:
         Raises:
             InvalidInputError: A region that is used belongs to a frame of another size.
         """
-        frame = encoded.frame
+        frame = encoded
         if self._size != frame.size:
             self.reset()
             self._size = frame.size
@@ -147,11 +141,10 @@ class RefinerSegmenter:
             if sight is not None:
                 sights[observation.object_id] = sight
             elif observation.landmarks is not None:
-                empty = np.zeros((0, 0), np.uint8)
-                outside[observation.object_id] = HandMask(empty, (0, 0), frame.size, 0.0, MaskSource.BUILTIN)
+                outside[observation.object_id] = HandMask.empty(frame.size, 0.0, MaskSource.BUILTIN)
         if not sights:
             return outside
-        odds, there = self._compute(frame, sights)
+        odds, there = self._compute(sights)
         masks = {}
         for number, (object_id, sight) in enumerate(sights.items()):
             mask = self._conclude(frame, object_id, sight, odds[number], float(there[number]))
@@ -202,7 +195,8 @@ class RefinerSegmenter:
         if window.left >= width or window.top >= height or right <= 0 or bottom <= 0:
             self._drop(object_id, "it left the frame")
             return None
-        return _Sight(window, take_square(frame.image, window), landmarks, past, shift_xy_px)
+        image, inside = take_square(frame.image, window), frame_plane(window, frame.size)
+        return _Sight(window, image, inside, landmarks, past, shift_xy_px)
 
     def _started(self, frame: Frame, object_id: int, region: HandMask) -> _Sight | None:
         """Where a redetector saw the hand on this very frame: what it saw stands for the last frame's mask."""
@@ -217,9 +211,8 @@ class RefinerSegmenter:
         sight = self._seen(frame, object_id, window, None, None, (0.0, 0.0))
         if sight is None:
             return None
-        alpha = np.repeat(region.full()[..., None], 3, axis=2)
-        mask = take_square(alpha, window)[..., 0].astype(np.float32) * np.float32(1.0 / 255.0)
-        mask *= frame_plane(window, frame.size)
+        mask = take_square(region.full(), window).astype(np.float32) * np.float32(1.0 / 255.0)
+        mask *= sight.inside
         return replace(sight, past=Past(window, sight.image, mask))
 
     def _carried(self, frame: Frame, object_id: int, region: HandMask | None) -> _Sight | None:
@@ -242,13 +235,11 @@ class RefinerSegmenter:
             return sight
         return replace(sight, confidence=memory.confidence * self._config.carry_decay)
 
-    def _compute(
-        self, frame: Frame, sights: Mapping[int, _Sight]
-    ) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
+    def _compute(self, sights: Mapping[int, _Sight]) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
         """Of every hand: log odds, (grid, grid) float32, where no other has a better claim, and whether it is there."""
         import torch
 
-        inputs = np.stack([self._inputs(frame, object_id, sight, sights) for object_id, sight in sights.items()])
+        inputs = np.stack([_inputs(object_id, sight, sights) for object_id, sight in sights.items()])
         with torch.inference_mode():
             batch = torch.from_numpy(inputs).to(self._dtype).contiguous(memory_format=torch.channels_last)
             maps, seen = self._net(batch)
@@ -257,24 +248,12 @@ class RefinerSegmenter:
         windows = [sight.window for sight in sights.values()]
         return [_shared_odds(k, own, windows) for k in range(len(windows))], there
 
-    def _inputs(self, frame: Frame, object_id: int, sight: _Sight, sights: Mapping[int, _Sight]) -> NDArray[np.float32]:
-        window, points = sight.window, sight.points_xy_px
-        shape = shape_plane(points, window) if points is not None else None
-        past = past_planes(sight.past, window, points, sight.shift_xy_px) if sight.past is not None else None
-        rivals = [
-            _as_rival(other, window)
-            for other_id, other in sights.items()
-            if other_id != object_id and _overlap(window, other.window)
-        ]
-        rival = np.max(rivals, axis=0) if rivals else None
-        return stack_inputs(sight.image, frame_plane(window, frame.size), shape, rival, past)
-
     def _conclude(
         self, frame: Frame, object_id: int, sight: _Sight, odds: NDArray[np.float32], there: float
     ) -> HandMask | None:
         """The hand's mask, and what is remembered of it."""
         belief = (1.0 / (1.0 + np.exp(-np.clip(odds, -30.0, 30.0)))).astype(np.float32)
-        belief *= frame_plane(sight.window, frame.size)
+        belief *= sight.inside
         seen = belief > 0.5
         sure = float(belief[seen].mean()) if seen.any() else 0.0
         score = float(np.clip(there * sure * sight.confidence, 0.0, 1.0))
@@ -343,6 +322,19 @@ def _shift_of(points_xy_px: NDArray[np.float32], memory: _Memory) -> tuple[float
     return float(shift[0]), float(shift[1])
 
 
+def _inputs(object_id: int, sight: _Sight, sights: Mapping[int, _Sight]) -> NDArray[np.float32]:
+    window, points = sight.window, sight.points_xy_px
+    shape = shape_plane(points, window) if points is not None else None
+    past = past_planes(sight.past, window, points, sight.shift_xy_px) if sight.past is not None else None
+    rivals = [
+        _as_rival(other, window)
+        for other_id, other in sights.items()
+        if other_id != object_id and window.overlaps(other.window)
+    ]
+    rival = np.max(rivals, axis=0) if rivals else None
+    return stack_inputs(sight.image, sight.inside, shape, rival, past)
+
+
 def _as_rival(other: _Sight, window: CropWindow) -> NDArray[np.float32]:
     if other.points_xy_px is not None:
         return shape_plane(other.points_xy_px, window)
@@ -359,7 +351,7 @@ def _shared_odds(number: int, own: NDArray[np.float32], windows: Sequence[CropWi
     """
     window, odds = windows[number], own[number].copy()
     for other, its_window in enumerate(windows):
-        if other == number or not _overlap(window, its_window):
+        if other == number or not window.overlaps(its_window):
             continue
         theirs = window.regrid(own[other], its_window, _OUTSIDE)
         np.subtract(odds, np.logaddexp(np.float32(0.0), theirs), out=odds)
@@ -375,12 +367,3 @@ def _inside_frame(window: CropWindow, frame_size: tuple[int, int]) -> CropWindow
         return window
     scale = window.scale_xy[0]
     return CropWindow(left, top, width, height, (max(1, round(width * scale)), max(1, round(height * scale))))
-
-
-def _overlap(a: CropWindow, b: CropWindow) -> bool:
-    return (
-        a.left < b.left + b.width
-        and b.left < a.left + a.width
-        and a.top < b.top + b.height
-        and b.top < a.top + a.height
-    )

@@ -22,7 +22,7 @@ def colour_codes(image_rgb: NDArray[np.uint8]) -> NDArray[np.int32]:
     """Histogram bin of every pixel in CIE Lab, (H, W) int32, of an (H, W, 3) uint8 RGB picture."""
     import cv2
 
-    # A channel at a time and in whole planes: strided ones take three times as long.
+    # A channel at a time and in whole planes: strided ones take longer.
     codes = np.zeros(image_rgb.shape[:2], np.int32)
     for plane, bits in zip(cv2.split(cv2.cvtColor(image_rgb, cv2.COLOR_RGB2Lab)), _BITS, strict=True):
         codes <<= bits
@@ -53,7 +53,7 @@ class ColourModel:
             hand: (h, w) True where the hand is for sure.
             surroundings: (h, w) True where it is for sure not.
         """
-        # by index: picked by a mask of scattered cells, NumPy takes four times as long
+        # by index: NumPy takes longer to pick by a mask of scattered cells
         of_hand, of_rest = (codes.ravel().take(np.flatnonzero(cells)) for cells in (hand, surroundings))
         if of_hand.size < _MIN_SAMPLES or of_rest.size < _MIN_SAMPLES:
             return None

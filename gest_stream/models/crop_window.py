@@ -53,6 +53,15 @@ class CropWindow:
         """Grid cells per frame pixel, in x and y (equal but for rounding)."""
         return self.grid_size[0] / self.width, self.grid_size[1] / self.height
 
+    def overlaps(self, other: CropWindow) -> bool:
+        """Whether they have a frame pixel in common."""
+        return (
+            self.left < other.left + other.width
+            and other.left < self.left + self.width
+            and self.top < other.top + other.height
+            and other.top < self.top + self.height
+        )
+
     def to_grid(self, points_xy_px: NDArray[np.float32]) -> NDArray[np.float64]:
         """Frame pixels to grid cells; whole numbers are centres in both."""
         scaled: NDArray[np.float64] = (points_xy_px.astype(np.float64) + 0.5 - (self.left, self.top)) * self.scale_xy
@@ -66,12 +75,11 @@ class CropWindow:
         return x.astype(np.float32), y.astype(np.float32)
 
     def take(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The window's pixels of a frame, (H, W, 3) uint8, on the grid: (h, w, 3) uint8."""
+        """The window's pixels of a frame, (H, W, 3) uint8, on the grid: (h, w, 3) uint8; so of (H, W), too."""
         import cv2
 
         part = image[self.top : self.top + self.height, self.left : self.left + self.width]
-        # Halved while it can be, the rest by INTER_LINEAR: OpenCV is quick at those. INTER_AREA by three and then by
-        # what is left took 0.49 ms from 450x400 to 144x128, this takes 0.1.
+        # Halved while it can be, the rest by INTER_LINEAR: OpenCV is quick at those.
         while part.shape[1] >= 2 * self.grid_size[0] and part.shape[0] >= 2 * self.grid_size[1]:
             half = (part.shape[1] // 2, part.shape[0] // 2)
             part = cv2.resize(part[: 2 * half[1], : 2 * half[0]], half, interpolation=cv2.INTER_AREA)

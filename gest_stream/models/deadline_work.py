@@ -79,15 +79,9 @@ class SegmenterThread:
         self._times_ns: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED_TIMES)
 
     @property
-    def idle(self) -> bool:
-        """Nothing is worked on, and nothing waits that could be."""
-        with self.changed:
-            return self._current is None and not self._jobs
-
-    @property
     def answered(self) -> bool:
-        """`take` has something to give."""
-        return self._answer is not None
+        """`take` has something to give, or the segmenter failed."""
+        return self._answer is not None or self._failure is not None
 
     @property
     def behind(self) -> bool:

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from gest_stream.config import Precision, RedetectorConfig
-from gest_stream.errors import DeviceError, ModelError
+from gest_stream.errors import ModelError
 from gest_stream.models.builtin import builtin_path, read_builtin
 from gest_stream.models.hand_seg_net import CELL_PX, CLASSES, INPUT_PX, HandSegNet, fit_frame, net_of
-from gest_stream.models.sam2_device import Compute
+from gest_stream.models.redetector_device import choose_compute, out_of_memory_is_an_error
 from gest_stream.models.torch_threads import torch_threads
 from gest_stream.types import Frame, HandProbability, ReinitialisedBy
 
@@ -32,16 +32,17 @@ class HandSegRedetector:
         config: Where it computes, and how large a picture it sees.
 
     Raises:
-        DeviceError: The device is not there, or cannot compute in that precision.
+        DeviceError: The device is not there, cannot compute in that precision, or has no memory for the network.
     """
 
     def __init__(self, net: HandSegNet, config: RedetectorConfig) -> None:
         self._longer_side = config.input_size or INPUT_PX
         self._threads = config.threads
-        self._compute = _choose_compute(config)
+        self._compute = choose_compute(config, off_cuda=Precision.FLOAT32)
         net.requires_grad_(False).fold()
-        prepared: HandSegNet = self._compute.prepare(net)
-        self._net: HandSegNet | None = prepared.to(memory_format=torch.channels_last)
+        with out_of_memory_is_an_error(self._compute.device, "loading its weights"):
+            prepared: HandSegNet = self._compute.prepare(net)
+            self._net: HandSegNet | None = prepared.to(memory_format=torch.channels_last)
 
     @property
     def kind(self) -> ReinitialisedBy:
@@ -55,6 +56,7 @@ class HandSegRedetector:
             A grid of two pixels of the network's input a cell: of a frame of 1280x720 128x72 cells.
 
         Raises:
+            DeviceError: The device is out of memory.
             ModelError: It was closed.
         """
         if self._net is None:
@@ -62,7 +64,11 @@ class HandSegRedetector:
         (width, height), padded = fit_frame(frame.size, self._longer_side)
         image = np.zeros((padded[1], padded[0], 3), np.uint8)
         image[:height, :width] = _resized(frame.image, (width, height))
-        with torch_threads(self._threads), self._compute.active():
+        with (
+            out_of_memory_is_an_error(self._compute.device, f"looking at a frame of {frame.width}x{frame.height}"),
+            torch_threads(self._threads),
+            self._compute.active(),
+        ):
             logits = self._net(torch.from_numpy(image)[None].to(self._compute.device))
             seen = logits[0, :, : height // CELL_PX, : width // CELL_PX].float()
             shares = F.softmax(seen, dim=0).clamp(0.0, 1.0).cpu().numpy()
@@ -83,7 +89,7 @@ def load_hand_seg(config: RedetectorConfig, path: Path | None = None) -> HandSeg
 
     Raises:
         WeightsError: The file is absent, damaged or another model's.
-        DeviceError: The device is not there, or cannot compute in that precision.
+        DeviceError: The device is not there, cannot compute in that precision, or has no memory for the network.
         MissingDependencyError: safetensors is not installed.
     """
     path = path or builtin_path(NAME)
@@ -97,13 +103,3 @@ def _resized(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint
     smaller = size[0] <= image.shape[1]
     # with averages over each pixel's area, as the pictures were made small that the network learnt from
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR), np.uint8)
-
-
-def _choose_compute(config: RedetectorConfig) -> Compute:
-    try:
-        if config.precision is Precision.AUTO and not Compute.choose(config.device, Precision.FLOAT32).is_cuda:
-            return Compute.choose(config.device, Precision.FLOAT32)
-        return Compute.choose(config.device, config.precision)
-    except DeviceError as exc:  # its remedies are the segmenter's settings
-        reason = str(exc).partition(";")[0]
-        raise DeviceError(f"redetector: {reason}; use --set redetector.device=cpu") from exc

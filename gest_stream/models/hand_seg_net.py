@@ -3,8 +3,8 @@
 An encoder of residual blocks (He et al. 2016) in the shape of a U-Net (Ronneberger et al. 2015), whose decoder adds
 sides from 1x1 convolutions as feature pyramids do (Lin et al. 2017). At 1/32 of the input, where there are 40 to 64
 cells, two blocks of self-attention (Vaswani et al. 2017) let every cell see the whole frame: what a forearm, a hand or
-a face is shows in what it hangs on. Convolutions are plain ones: on a CPU depthwise ones had a third of the
-arithmetic and took as long.
+a face is shows in what it hangs on. Convolutions are plain ones: depthwise ones have less arithmetic, but were no
+faster on a CPU (no figures kept).
 """
 
 from __future__ import annotations

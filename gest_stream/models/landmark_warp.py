@@ -27,13 +27,21 @@ class Similarity:
     shift: complex = 0j
 
     @classmethod
-    def fit(cls, before_xy: NDArray[np.floating], after_xy: NDArray[np.floating]) -> Similarity:
-        """The least squares one that takes points (N, 2) to others; a shift alone where they are all one point."""
+    def fit(
+        cls,
+        before_xy: NDArray[np.floating],
+        after_xy: NDArray[np.floating],
+        growth: tuple[float, float] = (0.1, 10.0),
+    ) -> Similarity:
+        """The least squares one that takes points (N, 2) to others.
+
+        A shift alone where the points are all one, or would grow by less or more than `growth` allows.
+        """
         a, b = _complex(before_xy), _complex(after_xy)
         a_free, b_free = a - a.mean(), b - b.mean()
         spread = float((np.abs(a_free) ** 2).sum())
         turn = complex((a_free.conj() * b_free).sum()) / spread if spread > 0.0 else 1 + 0j
-        if not 0.1 < abs(turn) < 10.0:
+        if not growth[0] < abs(turn) < growth[1]:
             turn = 1 + 0j
         return cls(turn, complex(b.mean()) - turn * complex(a.mean()))
 

@@ -17,7 +17,7 @@ from gest_stream.models.colour_model import ColourModel, colour_codes
 from gest_stream.models.crop_window import CropWindow
 from gest_stream.models.hand_shape import HandShape, ShapeModel
 from gest_stream.models.mask_alpha import alpha_mask, share_pixels
-from gest_stream.models.mask_flow import FlowFinder
+from gest_stream.models.mask_flow import FlowFinder, grey_of
 from gest_stream.models.mask_refine import (
     RefineModel,
     shape_odds,
@@ -35,13 +35,6 @@ _CARRY_MARGIN_CM = 5.0
 _SURE_HAND_CM = 0.2
 _FLOW_MISS_CELLS = 1.5
 _FAR = -16.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LightEncoded:
-    """What `LightSegmenter.step` needs of a picture: the frame itself."""
-
-    frame: Frame
 
 
 class _Outline(Protocol):
@@ -150,11 +143,11 @@ class LightSegmenter:
         """Points alone say nothing to it: it needs landmarks or a mask to start from."""
         return False
 
-    def encode(self, frame: Frame) -> LightEncoded:
-        """Take the frame; nothing is worth computing before it is known where the hands are."""
-        return LightEncoded(frame)
+    def encode(self, frame: Frame) -> Frame:
+        """The frame itself: nothing is worth computing before it is known where the hands are."""
+        return frame
 
-    def step(self, encoded: LightEncoded, observations: Sequence[Observation]) -> Mapping[int, HandMask]:
+    def step(self, encoded: Frame, observations: Sequence[Observation]) -> Mapping[int, HandMask]:
         """Advance every hand by one frame.
 
         A hand with landmarks gets a mask from them, one without landmarks but with a region from that. One without
@@ -171,7 +164,7 @@ class LightSegmenter:
         Raises:
             InvalidInputError: A region that is used belongs to a frame of another size.
         """
-        frame = encoded.frame
+        frame = encoded
         if self._last is not None and self._last.size != frame.size:
             self.reset()
         sights: dict[int, _Sight] = {}
@@ -181,7 +174,7 @@ class LightSegmenter:
             if sight is not None:
                 sights[observation.object_id] = sight
             elif observation.landmarks is not None:
-                outside[observation.object_id] = _no_pixels(frame)
+                outside[observation.object_id] = HandMask.empty(frame.size, 0.0, MaskSource.LIGHT)
                 self.forget(observation.object_id)
         masks = {}
         for object_id, sight in sights.items():
@@ -225,7 +218,7 @@ class LightSegmenter:
             return None
         image = window.take(frame.image)
         distance = signed_distance(shape.draw(window)) / np.float32(shape.px_per_cm * window.scale_xy[0])
-        return _Sight(shape, window, image, _grey(image), distance, confidence, basis)
+        return _Sight(shape, window, image, grey_of(image), distance, confidence, basis)
 
     def _carried(self, frame: Frame, object_id: int) -> _Sight | None:
         """The last mask, moved by the flow between the last frame and this one."""
@@ -237,8 +230,8 @@ class LightSegmenter:
             self._drop(object_id, "it left the frame")
             return None
         image, last = window.take(frame.image), window.take(self._last.image)
-        grey = _grey(image)
-        flow = self._flow.between(_grey(last), grey)
+        grey = grey_of(image)
+        flow = self._flow.between(grey_of(last), grey)
         if flow is None:
             self._drop(object_id, "it is too small to be followed")
             return None
@@ -312,7 +305,7 @@ class LightSegmenter:
         """The other hands that reach into this one's window."""
         rivals = []
         for other_id, other in sights.items():
-            if other_id == object_id or not _overlap(sight.window, other.window):
+            if other_id == object_id or not sight.window.overlaps(other.window):
                 continue
             theirs = _seen_from(sight, other)
             front = self._front(object_id, other_id, sight, other, theirs)
@@ -353,7 +346,7 @@ def _seen_from(sight: _Sight, other: _Sight) -> NDArray[np.float32]:
     if other.basis.background_cm is None:  # theirs is to a carried mask, not to the outline
         drawn = signed_distance(other.shape.draw(sight.window))
         return drawn / np.float32(sight.cells_per_cm)
-    # moved from their own grid: drawing the other hand anew takes ten times as long
+    # moved from their own grid: drawing the other hand anew takes longer
     distance = sight.window.regrid(other.distance_cm, other.window, _FAR)
     return distance * np.float32(other.shape.px_per_cm / sight.shape.px_per_cm)
 
@@ -365,22 +358,3 @@ def _region_shape(frame: Frame, region: HandMask | None) -> BlobShape | None:
     if region.frame_size != frame.size:
         raise InvalidInputError(f"region: expected a mask of the frame's size {frame.size}, got {region.frame_size}")
     return BlobShape.from_mask(region)
-
-
-def _grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    import cv2
-
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
-
-
-def _overlap(a: CropWindow, b: CropWindow) -> bool:
-    return (
-        a.left < b.left + b.width
-        and b.left < a.left + a.width
-        and a.top < b.top + b.height
-        and b.top < a.top + a.height
-    )
-
-
-def _no_pixels(frame: Frame) -> HandMask:
-    return HandMask(np.zeros((0, 0), np.uint8), (0, 0), frame.size, 0.0, MaskSource.LIGHT)

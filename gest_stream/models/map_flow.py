@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gest_stream.errors import InvalidInputError
 from gest_stream.models.crop_window import CropWindow
-from gest_stream.models.mask_flow import FlowFinder
+from gest_stream.models.mask_flow import FlowFinder, grey_of
 from gest_stream.types import Frame, HandProbability
 
 _MISS_CELLS = 2.0
@@ -87,9 +87,7 @@ class FlowCarrier:
                 yield window.take(frames[index].image)
 
     def _follow(self, pictures: Sequence[NDArray[np.uint8]]) -> _Path | None:
-        import cv2
-
-        greys = [np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8) for picture in pictures]
+        greys = [grey_of(picture) for picture in pictures]
         path: _Path | None = None
         for last, now in zip(greys[:-1], greys[1:], strict=True):
             flow = self._flow.between(last, now)

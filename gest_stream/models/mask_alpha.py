@@ -40,7 +40,7 @@ def alpha_mask(
     alpha = np.asarray(cv2.LUT(levels, _ALPHA), np.uint8)
     left, top, width, height = cv2.boundingRect(alpha)
     if width == 0 or height == 0:
-        return HandMask(np.zeros((0, 0), np.uint8), (0, 0), frame_size, score, source)
+        return HandMask.empty(frame_size, score, source)
     crop = np.ascontiguousarray(alpha[top : top + height, left : left + width])
     return HandMask(crop, (window.left + left, window.top + top), frame_size, score, source)
 

@@ -53,6 +53,13 @@ class Flow:
         return np.stack([target.real, target.imag], axis=1)
 
 
+def grey_of(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(h, w) uint8, as flow takes it, of an (h, w, 3) uint8 RGB picture."""
+    import cv2
+
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
 class FlowFinder:
     """Dense inverse search flow between two small grey pictures.
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,12 @@ import torch
 import torch.nn.functional as F
 
 from gest_stream.config import DinoBackbone, RedetectorConfig
-from gest_stream.errors import DeviceError, ModelError, WeightsError
+from gest_stream.errors import ModelError, WeightsError
 from gest_stream.models.checkpoint import read_content, state_in
 from gest_stream.models.dino import PATCH_PX, SHAPES, describe_official
 from gest_stream.models.dino_decoder import CELLS_PER_PATCH, FORMAT, HandNet, fit_to_input, net_in, normalise
 from gest_stream.models.gest_detectron import INPUT_PX, GestDetectronNet, gest_detectron_in
-from gest_stream.models.sam2_device import Compute
+from gest_stream.models.redetector_device import choose_compute, out_of_memory_is_an_error
 from gest_stream.models.torch_threads import torch_threads
 from gest_stream.types import Frame, HandProbability, ReinitialisedBy
 
@@ -38,8 +37,8 @@ class DinoRedetector:
     def __init__(self, net: HandNet | GestDetectronNet, config: RedetectorConfig, kind: ReinitialisedBy) -> None:
         self._config = config
         self._kind = kind
-        self._compute = _choose_compute(config)
-        with self._out_of_memory_is_an_error("loading its weights"):
+        self._compute = choose_compute(config)
+        with out_of_memory_is_an_error(self._compute.device, "loading its weights"):
             self._net: HandNet | GestDetectronNet | None = self._compute.prepare(net.eval().requires_grad_(False))
 
     @property
@@ -61,7 +60,7 @@ class DinoRedetector:
             raise ModelError("redetector: it was closed; make a new one")
         pixels = torch.from_numpy(np.require(frame.image, requirements=("C", "W")))
         with (
-            self._out_of_memory_is_an_error(f"looking at a frame of {frame.width}x{frame.height}"),
+            out_of_memory_is_an_error(self._compute.device, f"looking at a frame of {frame.width}x{frame.height}"),
             torch_threads(self._config.threads),
             self._compute.active(),
         ):
@@ -77,16 +76,6 @@ class DinoRedetector:
     def close(self) -> None:
         """Let go of the network; more than once does no harm."""
         self._net = None
-
-    @contextmanager
-    def _out_of_memory_is_an_error(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except torch.OutOfMemoryError as exc:
-            raise DeviceError(
-                f"redetector: {self._compute.device} is out of memory while {doing}; use a smaller "
-                "redetector.input_size or --set redetector.device=cpu"
-            ) from exc
 
 
 def load_redetector(config: RedetectorConfig, checkpoint: Path) -> DinoRedetector:
@@ -193,12 +182,3 @@ def _resized(pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     if pixels.device.type == "cpu":  # torch has an integer filter for uint8, there alone: ten times as fast
         return F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
     return F.interpolate(pixels.float(), size=size, mode="bilinear", antialias=True).round().to(torch.uint8)
-
-
-def _choose_compute(config: RedetectorConfig) -> Compute:
-    try:
-        with torch_threads(config.threads):  # what is faster here depends on them
-            return Compute.choose(config.device, config.precision)
-    except DeviceError as exc:  # its remedies are the segmenter's settings
-        reason = str(exc).partition(";")[0]
-        raise DeviceError(f"redetector: {reason}; use --set redetector.device=cpu") from exc

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gest_stream.models.crop_window import CropWindow
 from gest_stream.models.hand_shape import HandShape, ShapeModel
+from gest_stream.models.landmark_warp import Similarity
 from gest_stream.models.refiner import INPUTS
 from gest_stream.types import HandLandmarks
 
@@ -24,6 +25,8 @@ a fist is to be seen as large as it is when the hand opens."""
 
 _MEAN, _SPREAD = 127.5, 64.0
 _SHAPE = ShapeModel()
+_GROWTH = (0.6, 1.6)
+"""What a hand grows by from frame to frame; landmarks that say otherwise are not of one hand."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,12 +69,12 @@ def square_window(center_xy_px: NDArray[np.floating], side_px: float, grid: int)
 
 
 def take_square(image: NDArray[np.uint8], window: CropWindow) -> NDArray[np.uint8]:
-    """The window's pixels of a frame, (H, W, 3) uint8, on its grid; grey outside the frame."""
+    """The window's pixels of a frame, (H, W, 3) or (H, W) uint8, on its grid; 128 outside the frame."""
     height, width = image.shape[:2]
     if 0 <= window.left and 0 <= window.top and window.left + window.width <= width:
         if window.top + window.height <= height:
             return window.take(image)
-    padded = np.full((window.height, window.width, 3), 128, np.uint8)
+    padded = np.full((window.height, window.width, *image.shape[2:]), 128, np.uint8)
     rows = slice(max(window.top, 0), min(window.top + window.height, height))
     columns = slice(max(window.left, 0), min(window.left + window.width, width))
     if rows.start < rows.stop and columns.start < columns.stop:
@@ -118,7 +121,8 @@ def past_planes(
 
     turn, shift = 1 + 0j, -complex(*shift_xy_px)  # of a pixel of this frame to its place on the last one
     if points_xy_px is not None and past.points_xy_px is not None:
-        turn, shift = _similarity(points_xy_px, past.points_xy_px)
+        back = Similarity.fit(points_xy_px, past.points_xy_px, _GROWTH)
+        turn, shift = back.turn, back.shift
     own, theirs = window.scale_xy[0], past.window.scale_xy[0]
     corner = complex(window.left - 0.5, window.top - 0.5) + (0.5 + 0.5j) / own
     origin = complex(past.window.left - 0.5, past.window.top - 0.5)
@@ -158,16 +162,3 @@ def _put_colours(image: NDArray[np.uint8], planes: NDArray[np.float32]) -> None:
     for k, plane in enumerate(cv2.split(image)):
         np.multiply(plane, np.float32(1.0 / _SPREAD), out=planes[k])
     planes -= np.float32(_MEAN / _SPREAD)
-
-
-def _similarity(now: NDArray[np.float32], before: NDArray[np.float32]) -> tuple[complex, complex]:
-    """`turn` and `shift` of before = turn * now + shift; a shift alone where the two are not one hand's."""
-    a = now[:, 0].astype(np.float64) + 1j * now[:, 1]
-    b = before[:, 0].astype(np.float64) + 1j * before[:, 1]
-    a_mean, b_mean = complex(a.mean()), complex(b.mean())
-    a_free, b_free = a - a_mean, b - b_mean
-    spread = float((np.abs(a_free) ** 2).sum())
-    turn = complex((a_free.conj() * b_free).sum()) / spread if spread > 0 else 1 + 0j
-    if not 0.6 < abs(turn) < 1.6:
-        turn = 1 + 0j
-    return turn, b_mean - turn * a_mean

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -12,7 +9,7 @@ from numpy.typing import NDArray
 
 from gest_stream.device import fetched
 from gest_stream.models.sam2_engine import Sam2Masks
-from gest_stream.models.sam2_model import SUPPRESSED_LOGIT, without_overlap
+from gest_stream.models.sam2_model import without_overlap
 from gest_stream.types import HandMask, MaskSource
 
 _OUTSIDE = 127
@@ -60,78 +57,40 @@ def to_hand_masks(masks: Sam2Masks, non_overlap: bool) -> dict[int, HandMask]:
 
 
 def _in_boxes(masks: Sam2Masks, non_overlap: bool) -> dict[int, HandMask]:
-    """The same on the CPU, where nothing is computed outside the box that an object can show in."""
+    """The same on the CPU, where nothing but the enlarging is done outside the box that an object can show in."""
     assert masks.decoded is not None
     decoded, size = masks.decoded, masks.frame_size
-    enlarged = frame_logits(masks)[:, 0]
-    boxes = [_reach(logits, size) for logits in decoded.logits[:, 0]]
+    enlarged = frame_logits(masks)
     found = {}
     for index, object_id in enumerate(masks.object_ids):
         score, iou = float(decoded.score[index]), float(decoded.iou[index])
         if score > 0:
-            alpha = _alpha(_own(enlarged, boxes, index) if non_overlap else enlarged[index][boxes[index].slices])
+            rows, columns = _reach(decoded.logits[index, 0], size)
+            part = enlarged[:, :, rows, columns]
+            alpha = _alpha((without_overlap(part) if non_overlap else part)[index, 0])
             shown = alpha > 0
             crop, (left, top) = _trimmed(alpha.numpy(), shown.any(dim=1).numpy(), shown.any(dim=0).numpy())
-            origin = (left + boxes[index].left, top + boxes[index].top) if crop.size else (0, 0)
+            origin = (left + columns.start, top + rows.start) if crop.size else (0, 0)
             found[object_id] = HandMask(crop, origin, size, _confidence(score, iou), MaskSource.SAM2)
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Box:
-    """Pixels of the frame, right and bottom exclusive."""
+def _reach(logits: torch.Tensor, frame_size: tuple[int, int]) -> tuple[slice, slice]:
+    """(rows, columns) of the frame in which the alpha of (S/4, S/4) logits may be above 0.
 
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        return slice(self.top, self.bottom), slice(self.left, self.right)
-
-    def within(self, other: _Box) -> tuple[slice, slice]:
-        """Its slices in a crop of `other`, which holds it."""
-        rows = slice(self.top - other.top, self.bottom - other.top)
-        return rows, slice(self.left - other.left, self.right - other.left)
-
-    def shared(self, other: _Box) -> _Box | None:
-        both = _Box(
-            max(self.left, other.left),
-            max(self.top, other.top),
-            min(self.right, other.right),
-            min(self.bottom, other.bottom),
-        )
-        return both if both.left < both.right and both.top < both.bottom else None
-
-
-def _reach(logits: torch.Tensor, frame_size: tuple[int, int]) -> _Box:
-    """Where the alpha of (S/4, S/4) logits may be above 0: interpolation reaches one cell beyond those that are."""
+    Interpolation reaches one cell beyond those that are.
+    """
     inside = logits > _FAINT_LOGIT
-    ends = []
-    for cells, length in zip((inside.any(dim=0), inside.any(dim=1)), frame_size, strict=True):
+    parts = []
+    for cells, length in ((inside.any(dim=1), frame_size[1]), (inside.any(dim=0), frame_size[0])):
         where = torch.nonzero(cells)[:, 0]
         if not len(where):
-            return _Box(0, 0, 0, 0)
+            return slice(0, 0), slice(0, 0)
         scale = length / len(cells)
         first, last = float(where[0]), float(where[-1])
-        ends.append((max(0, int((first - 0.5) * scale) - 1), min(length, int((last + 1.5) * scale) + 2)))
-    (left, right), (top, bottom) = ends
-    return _Box(left, top, right, bottom)
-
-
-def _own(enlarged: torch.Tensor, boxes: Sequence[_Box], index: int) -> torch.Tensor:
-    """One object's logits in its box, pressed down where another's are higher; of equal ones the first keeps it."""
-    box = boxes[index]
-    logits = enlarged[index][box.slices].clone()
-    for rival, other in enumerate(boxes):
-        both = box.shared(other) if rival != index else None
-        if both is not None:
-            place, theirs = both.within(box), enlarged[rival][both.slices]
-            mine = logits[place]
-            lost = theirs >= mine if rival < index else theirs > mine
-            logits[place] = torch.where(lost, mine.clamp(max=SUPPRESSED_LOGIT), mine)
-    return logits
+        parts.append(slice(max(0, int((first - 0.5) * scale) - 1), min(length, int((last + 1.5) * scale) + 2)))
+    rows, columns = parts
+    return rows, columns
 
 
 def _alpha(logits: torch.Tensor) -> torch.Tensor:

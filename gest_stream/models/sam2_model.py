@@ -25,8 +25,7 @@ from gest_stream.models.sam2_device import Compute
 NO_OBJECT_LOGIT = -1024.0
 """What upstream writes into the mask of an object that is not in the picture."""
 
-SUPPRESSED_LOGIT = -10.0
-"""What is left of a logit where another object's is higher."""
+_SUPPRESSED_LOGIT = -10.0
 _MASK_SCALE, _MASK_BIAS = 20.0, -10.0
 
 
@@ -116,7 +115,7 @@ class Sam2Model:
         self.temporal_position = modules.maskmem_tpos_enc.detach()[:, 0, 0]  # (7, D); row 0 is the newest frame
         trunk, side = modules.image_encoder.trunk, self.image_size // 4
         placed = trunk._get_pos_embed((side, side))
-        # upstream interpolates it anew for every picture, which is 2 ms of a nano encoder's 14
+        # always the same one, which upstream interpolates anew for every picture
         trunk._get_pos_embed = lambda size: placed
         encoder = modules.sam_prompt_encoder
         self._dense_position = encoder.get_dense_pe()
@@ -261,7 +260,7 @@ def without_overlap(enlarged: torch.Tensor) -> torch.Tensor:
     own = enlarged == enlarged.amax(dim=0, keepdim=True)
     for index in range(1, enlarged.shape[0]):  # of equal ones the first, as argmax has it
         own[index] &= ~own[:index].any(dim=0)
-    return torch.where(own, enlarged, enlarged.clamp(max=SUPPRESSED_LOGIT))
+    return torch.where(own, enlarged, enlarged.clamp(max=_SUPPRESSED_LOGIT))
 
 
 def _check_supported(modules: Any) -> None:

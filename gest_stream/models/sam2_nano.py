@@ -76,7 +76,7 @@ def narrow_decoder(modules: Any) -> None:
     """Give the mask decoder's attention two heads of 16 channels, as wide as an official model's.
 
     Upstream's config has no entry for them, and its eight would have 4 channels each, in which a point's place cannot
-    be told: after 800 steps of the same training such masks followed skin, not the prompt.
+    be told: in a first training (no figures kept) such masks followed skin, not the prompt.
     """
     from sam2.modeling.sam.transformer import Attention
 

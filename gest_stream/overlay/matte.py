@@ -86,7 +86,7 @@ def blend(front: NDArray[np.uint8], back: NDArray[np.uint8], alpha: NDArray[np.u
 def tint(image: NDArray[np.uint8], colour: Colour, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """One colour over `image`, (h, w, 3) uint8, by (h, w) uint8 alpha: `blend` with a picture of that colour.
 
-    Without the picture: filling one takes NumPy longer (0.47 ms of 330x300) than all that is done here (0.2 ms).
+    Without the picture: filling one takes NumPy longer than all that is done here.
     """
     import cv2
 

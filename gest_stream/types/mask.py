@@ -70,12 +70,17 @@ class HandMask:
             raise InvalidInputError(f"mask age: expected 0 ms or more, got {self.age_ms}")
 
     @classmethod
+    def empty(cls, frame_size: tuple[int, int], score: float, source: MaskSource) -> HandMask:
+        """A mask without a pixel."""
+        return cls(np.zeros((0, 0), np.uint8), (0, 0), frame_size, score, source)
+
+    @classmethod
     def from_full(cls, alpha: NDArray[np.uint8], score: float, source: MaskSource) -> HandMask:
         """Crop a full-frame alpha picture, (H, W) uint8, to the pixels above 0."""
         size = (alpha.shape[1], alpha.shape[0])
         rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
         if rows.size == 0:
-            return cls(np.zeros((0, 0), np.uint8), (0, 0), size, score, source)
+            return cls.empty(size, score, source)
         top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
         crop = np.ascontiguousarray(alpha[top:bottom, left:right])
         return cls(crop, (left, top), size, score, source)

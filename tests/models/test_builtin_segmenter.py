@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from gest_stream.config import RefinerConfig, RefinerPrecision
+from gest_stream.config import Precision, RefinerConfig
 from gest_stream.errors import ConfigError, InvalidInputError, WeightsError
 from gest_stream.models.builtin_segmenter import RefinerSegmenter, load_refiner
 from gest_stream.models.refiner import RefinerNet, RefinerSpec
@@ -46,7 +46,7 @@ def told(inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def segmenter(rule: Rule = told, **settings: float) -> RefinerSegmenter:
-    config = RefinerConfig(precision=RefinerPrecision.FLOAT32, **settings)  # type: ignore[arg-type]
+    config = RefinerConfig(precision=Precision.FLOAT32, **settings)  # type: ignore[arg-type]
     return RefinerSegmenter(cast(RefinerNet, RuledNet(rule)), config)
 
 

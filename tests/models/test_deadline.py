@@ -228,7 +228,7 @@ def test_an_error_of_the_segmenter_ends_the_run_with_the_next_frame() -> None:
         inner.begun()
         inner.answer()
         with outer.work.changed:
-            assert outer.work.changed.wait_for(lambda: outer.work.idle, PATIENCE_S)
+            assert outer.work.changed.wait_for(lambda: outer.work.answered, PATIENCE_S)
         with pytest.raises(ModelError, match="out of memory"):
             step(outer, 1, hand(80))
 
