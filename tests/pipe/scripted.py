@@ -29,6 +29,7 @@ from tests.media import Clip, make_clip
 SIZE = (128, 96)
 CENTER = (64.0, 48.0)
 HAND_PX = 50.0
+RAW = Clip(size=SIZE, frames=12, codec="rawvideo")
 
 GREEN = EffectConfig(kind=EffectKind.GREEN, feather_px=0)
 TRANSPARENT = EffectConfig(kind=EffectKind.TRANSPARENT, feather_px=0)

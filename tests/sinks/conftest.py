@@ -1,9 +1,10 @@
-"""What the sinks' tests share: running a sink, and audio that was really encoded."""
+"""What the sinks' tests share: running a sink, reading back a video, and audio that was really encoded."""
 
 import asyncio
 import io
 from collections.abc import Iterable
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
@@ -13,6 +14,9 @@ import pytest
 from gest_stream.audio import AudioFeed
 from gest_stream.interfaces import Sink, SourceInfo
 from gest_stream.types import AudioFormat, AudioPacket, Frame, FrameResult
+
+SUFFIXES = [".mp4", ".mov", ".mkv", ".webm"]
+"""Of video files."""
 
 
 def info_of(size: tuple[int, int] = (64, 48), time_base: Fraction = Fraction(1, 30), name: str = "test") -> SourceInfo:
@@ -44,6 +48,20 @@ def run_sink(
             await sink.close()
 
     asyncio.run(scenario())
+
+
+def decoded(path: Path) -> list[tuple[Fraction, np.typing.NDArray[np.uint8]]]:
+    """(media time in seconds, RGB) of every frame."""
+    with av.open(str(path)) as source:
+        return [
+            (frame.pts * frame.time_base, frame.to_ndarray(format="rgb24").astype(np.uint8))
+            for frame in source.decode(video=0)
+            if frame.pts is not None and frame.time_base is not None
+        ]
+
+
+def times(path: Path) -> list[Fraction]:
+    return [time for time, _ in decoded(path)]
 
 
 def encoded_audio(encoder: str, container: str, seconds: float = 2.0) -> tuple[AudioFormat, list[AudioPacket]]:
