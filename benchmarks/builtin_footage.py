@@ -10,12 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gest_stream.bench.quality import MIN_AREA_PX, MIN_SHOWN
 from gest_stream.clock import now_ns
 from gest_stream.training.wide_held_out import crosses, held_out_video
 from gest_stream.types import Frame, HandMask, MaskSource
-
-MIN_SHOWN = 0.1
-MIN_AREA_PX = 400
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,14 +12,13 @@ from __future__ import annotations
 import argparse
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.builtin_footage import frame_of, read_footage
 from benchmarks.report import RESULTS, ROOT, conditions, write_result
 from gest_stream.config import RedetectorConfig, RegionConfig
 from gest_stream.models.hand_seg import HandSegRedetector, load_hand_seg
@@ -34,11 +33,6 @@ _LEAST_SHARE: Final = 0.001
 """Of the frame: hands of fewer pixels are not counted as visible."""
 _MIN_SCORES: Final = (0.5, 0.6, 0.7, 0.8)
 _MASK_THRESHOLDS: Final = (0.4, 0.5, 0.6)
-
-
-def frame_of(image: NDArray[np.uint8], seq: int = 0) -> Frame:
-    """A picture as the tracker gets it."""
-    return Frame(np.ascontiguousarray(image), seq, Fraction(1, 30), 0, seq)
 
 
 def fine(plane: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
@@ -142,7 +136,7 @@ def on_clips(redetector: HandSegRedetector, root: Path, limit: int, sets: dict[i
             if kind is ClipKind.REAL:
                 names.append(f"real, {sets.get(int(path.stem.removeprefix('clip_')), 'set not known')}")
             for k in range(len(clip)):
-                seen = redetector.segment(frame_of(clip.images[k]))
+                seen = redetector.segment(frame_of(clip.images[k], k))
                 for name in names:
                     tallies[name].add(seen, clip, k)
     return {name: tally.figures() for name, tally in sorted(tallies.items())}
@@ -166,7 +160,7 @@ def calibration(redetector: HandSegRedetector, root: Path, limit: int) -> dict[s
     for kind in (ClipKind.RENDERED, ClipKind.COMPOSITED):
         for path in held_out_paths(root, kind)[:limit]:
             clip = WideClip.load(path, (0,))
-            seen = redetector.segment(frame_of(clip.images[0]))
+            seen = redetector.segment(frame_of(clip.images[0], 0))
             hands = clip.hands[0] >= _INSIDE
             chance = fine(seen.hand, seen.frame_size)
             place = np.minimum((chance * 10).astype(int), 9)
@@ -194,7 +188,7 @@ def calibration(redetector: HandSegRedetector, root: Path, limit: int) -> dict[s
 def latency(redetector: HandSegRedetector, size: tuple[int, int], repeats: int = 100) -> dict[str, Any]:
     """Of `segment`, the frame's resizing included: wall time, and time on the core, which a loaded machine leaves."""
     image = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    frame = frame_of(image)
+    frame = frame_of(image, 0)
     wall, core = [], []
     for k in range(repeats + 20):
         start, spent = time.perf_counter_ns(), time.thread_time_ns()
@@ -208,20 +202,11 @@ def latency(redetector: HandSegRedetector, size: tuple[int, int], repeats: int =
     }
 
 
-def frames_of(path: Path) -> Iterator[Frame]:
-    """All frames of a video."""
-    import av
-
-    with av.open(str(path)) as container:
-        for seq, picture in enumerate(container.decode(video=0)):
-            yield frame_of(np.asarray(picture.to_ndarray(format="rgb24"), np.uint8), seq)
-
-
 def on_video(redetector: HandSegRedetector, path: Path, pictures: Path | None, drawn: int) -> dict[str, Any]:
     """On how many frames a region is reported; of some of them a picture with the map and the regions drawn in."""
     counts: list[int] = []
     areas: list[float] = []
-    frames = list(frames_of(path))
+    frames = read_footage(path).frames
     chosen = {int(k) for k in np.linspace(0, len(frames) - 1, drawn)}
     for frame in frames:
         seen = redetector.segment(frame)

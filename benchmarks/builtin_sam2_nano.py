@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 import torch
 
+from benchmarks.pictures import write_sheet
 from benchmarks.report import RESULTS, conditions, write_result
 from gest_stream.config import Precision, Sam2Config, Sam2Size
 from gest_stream.config.sam2 import trained_side
@@ -151,12 +152,9 @@ class Sheet:
             tile[mask] = (0.5 * tile[mask] + 0.5 * np.array(colour)).astype(np.uint8)
         self._tiles.append(tile)
 
-    def write(self, path: Path, columns: int = 8) -> None:
-        """As PNG."""
-        blank = np.zeros_like(self._tiles[0])
-        tiles = [*self._tiles, *[blank] * (-len(self._tiles) % columns)]
-        rows = [np.hstack(tiles[k : k + columns]) for k in range(0, len(tiles), columns)]
-        cv2.imwrite(str(path), np.vstack(rows)[..., ::-1])
+    def write(self, path: Path) -> None:
+        """Eight in a row."""
+        write_sheet(path, self._tiles, 8)
 
 
 def main() -> None:

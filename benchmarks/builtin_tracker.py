@@ -25,10 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.builtin_footage import Footage, held_out_footage, read_footage
+from benchmarks.pictures import outlined, write_sheet
+from benchmarks.rendered import detected
 from benchmarks.report import RESULTS, ROOT, conditions, write_result
 from gest_stream.bench.quality import boundary_f
 from gest_stream.build import HandTracker, make_redetector
-from gest_stream.build.models import make_detector
 from gest_stream.config import (
     PipelineConfig,
     RedetectorConfig,
@@ -40,10 +41,11 @@ from gest_stream.config import (
 )
 from gest_stream.metrics import StageTimer
 from gest_stream.models.builtin import builtin_path
+from gest_stream.testing import ScriptedDetector
 from gest_stream.tracking.agreement import agreement
 from gest_stream.training.wide_data import shard_root
 from gest_stream.training.wide_held_out import VIDEOS
-from gest_stream.types import Frame, FrameResult, HandLandmarks, HandMask
+from gest_stream.types import FrameResult, HandLandmarks, HandMask
 
 SHARED = ROOT.parent / "shared" / "clips"
 OVERLAP = 0.1
@@ -56,20 +58,6 @@ class System:
 
     name: str
     config: PipelineConfig
-
-
-class _Replayed:
-    """A detector that says again what MediaPipe said before."""
-
-    def __init__(self, detections: Sequence[tuple[HandLandmarks, ...]]) -> None:
-        self._detections = detections
-
-    def detect(self, frame: Frame) -> tuple[HandLandmarks, ...]:
-        """What was found on the frame of that number."""
-        return self._detections[frame.seq]
-
-    def close(self) -> None:
-        """Nothing to let go of."""
 
 
 def systems(weights: Path | None) -> list[System]:
@@ -85,20 +73,12 @@ def systems(weights: Path | None) -> list[System]:
     return found
 
 
-def detect_all(footage: Footage) -> list[tuple[HandLandmarks, ...]]:
-    """MediaPipe's landmarks of every frame."""
-    detector = make_detector(PipelineConfig())
-    found = [detector.detect(frame) for frame in footage.frames]
-    detector.close()
-    return found
-
-
 def run(
     system: System, footage: Footage, detections: Sequence[tuple[HandLandmarks, ...]]
 ) -> tuple[list[FrameResult], list[float]]:
     """Every result, and the segmenter's milliseconds a hand where there was one."""
     results, ms = [], []
-    with HandTracker(system.config, detector=_Replayed(detections)) as tracker:
+    with HandTracker(system.config, detector=ScriptedDetector(detections.__getitem__)) as tracker:
         for frame in footage.frames:
             timer = StageTimer()
             with timer.stage("segment"):
@@ -166,14 +146,14 @@ def measure_truth(clips: Sequence[Footage], chosen: Sequence[System], sheets: Pa
     """Figures over clips with truth."""
     totals: dict[str, dict[str, list[Any]]] = {one.name: {} for one in chosen}
     for footage in clips:
-        detections = detect_all(footage)
+        detections = detected(footage.frames)
         for system in chosen:
             results, ms = run(system, footage, detections)
             figures = scored(footage, results, detections) | {"ms": ms, "crossing": footage.crossing}
             for name, values in figures.items():
                 totals[system.name].setdefault(name, []).append(values)
             if sheets is not None:
-                write_sheet(sheets / f"{footage.name}-{system.name}.png", footage, results, 12)
+                contact_sheet(sheets / f"{footage.name}-{system.name}.png", footage, results, 12)
     return {name: _summary(values) for name, values in totals.items()}
 
 
@@ -210,7 +190,7 @@ def measure_two_hands(chosen: Sequence[System], sheets: Path | None) -> dict[str
     if not path.exists():
         return {"skipped": f"{path} is not there"}
     footage = read_footage(path)
-    detections = detect_all(footage)
+    detections = detected(footage.frames)
     found: dict[str, Any] = {
         "frames": len(footage.frames),
         "landmarks_of_both_hands_share": _share([len(hands) >= 2 for hands in detections]),
@@ -226,7 +206,7 @@ def measure_two_hands(chosen: Sequence[System], sheets: Path | None) -> dict[str
             "fps_with_landmarks": _fps(system, footage),
         }
         if sheets is not None:
-            write_sheet(sheets / f"two_hands-{system.name}.png", footage, results, 20)
+            contact_sheet(sheets / f"two_hands-{system.name}.png", footage, results, 20)
     for name, value in consistencies(footage, ran).items():
         found[name]["consistency_mean"] = value
     return found
@@ -238,7 +218,7 @@ def measure_egocentric(chosen: Sequence[System], weights: Path | None, sheets: P
     if not path.exists() or not (weights or builtin_path("hand-seg")).exists():
         return {"skipped": f"{path} or the weights of hand-seg are not there"}
     footage = read_footage(path)
-    detections = detect_all(footage)
+    detections = detected(footage.frames)
     found: dict[str, Any] = {
         "frames": len(footage.frames),
         "landmarks_share": _share([len(hands) > 0 for hands in detections]),
@@ -246,13 +226,15 @@ def measure_egocentric(chosen: Sequence[System], weights: Path | None, sheets: P
     for system in chosen:
         wanted = RedetectorConfig(RedetectorKind.BUILTIN, checkpoint=weights)
         redetector = make_redetector(PipelineConfig(redetector=wanted))
-        with HandTracker(system.config, detector=_Replayed(detections), redetector=redetector) as tracker:
+        with HandTracker(
+            system.config, detector=ScriptedDetector(detections.__getitem__), redetector=redetector
+        ) as tracker:
             results = [tracker.step(frame) for frame in footage.frames]
         masked = [any(t.mask is not None and t.mask.area_px > 0 for t in result.tracks) for result in results]
         ids = {track.id for result in results for track in result.tracks}
         found[system.name] = {"masked_share": _share(masked), "ids": len(ids)}
         if sheets is not None:
-            write_sheet(sheets / f"egocentric-{system.name}.png", footage, results, 20)
+            contact_sheet(sheets / f"egocentric-{system.name}.png", footage, results, 20)
     return found
 
 
@@ -272,24 +254,19 @@ def _share(values: Sequence[bool]) -> float:
     return round(float(np.mean(values)), 4)
 
 
-def write_sheet(path: Path, footage: Footage, results: Sequence[FrameResult], count: int) -> None:
+def contact_sheet(path: Path, footage: Footage, results: Sequence[FrameResult], count: int) -> None:
     """Frames evenly spaced: masks filled, ids, the true outline in white where it is known."""
     from gest_stream.config import EffectConfig
     from gest_stream.overlay import Renderer
 
     renderer, tiles = Renderer(EffectConfig()), []
     for index in np.linspace(0, len(results) - 1, count).astype(int):
-        picture: NDArray[np.uint8] = renderer.render(results[index]).copy()
-        for hand in range(footage.hand_count):
-            truth = footage.truth(int(index), hand)
-            if truth is not None:
-                outline, _ = cv2.findContours(truth.full() // 128, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-                cv2.drawContours(picture, outline, -1, (255, 255, 255), 1)
+        known = (footage.truth(int(index), hand) for hand in range(footage.hand_count))
+        picture = outlined(renderer.render(results[index]), [truth for truth in known if truth is not None])
         scale = 480 / max(picture.shape[:2])
-        tiles.append(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
-    rows = [np.hstack(tiles[row : row + 4]) for row in range(0, count, 4)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), np.vstack(rows)[..., ::-1])
+        small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        tiles.append(np.asarray(small, np.uint8))
+    write_sheet(path, tiles, 4)
 
 
 def main() -> None:

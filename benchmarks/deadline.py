@@ -25,27 +25,25 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import cv2
 import numpy as np
 
-from benchmarks.pictures import PICTURES, QUALITY
-from benchmarks.report import RESULTS, conditions, write_result
+from benchmarks.pictures import PICTURES, outlined, write_sheet
+from benchmarks.rendered import detected, rendered_clip
+from benchmarks.report import RESULTS, conditions, percentiles, write_result
 from gest_stream.bench.quality import seen, track_of
+from gest_stream.build import make_detector
 from gest_stream.clock import now_ns
-from gest_stream.config import DeadlineConfig, EffectConfig, HandsConfig, LightConfig
-from gest_stream.interfaces import Segmenter, SourceInfo
+from gest_stream.config import DeadlineConfig, EffectConfig, LightConfig, PipelineConfig
+from gest_stream.interfaces import Segmenter
 from gest_stream.models.deadline import DeadlineEncoded, DeadlineSegmenter
-from gest_stream.models.hands import MediaPipeHands
 from gest_stream.models.light import LightSegmenter
-from gest_stream.models.store import ModelStore
 from gest_stream.overlay import Renderer
 from gest_stream.pipeline import Pipeline
 from gest_stream.synthetic import HandTruth, SyntheticFrame, preset
-from gest_stream.synthetic.workers import render_in_processes
-from gest_stream.testing import RecordingSink, ScriptedDetector
+from gest_stream.testing import ListSource, RecordingSink, ScriptedDetector
 from gest_stream.tracking.tracker import TrackerCore
 from gest_stream.types import Frame, FrameResult, HandLandmarks, HandMask, Observation
 
@@ -156,30 +154,26 @@ class Shown:
     spent_ms: list[float] = field(default_factory=list)
 
 
-def detected(clip: Clip) -> list[tuple[HandLandmarks, ...]]:
-    """MediaPipe's landmarks of every frame."""
-    with MediaPipeHands(HandsConfig(), ModelStore().fetch("hand_landmarker.task")) as detector:
-        return [detector.detect(rendered.frame) for rendered in clip]
-
-
 def late_run(clip: Clip, found: Sequence[tuple[HandLandmarks, ...]], slow: Segmenter[Any], fade: int) -> Shown:
     """The deadline mode around a segmenter whose answers come `LATE_FRAMES` later, always to the frame."""
     held = Held(slow)
     outer = Timed(held, DeadlineConfig(LIMIT_MS, fade), clock=lambda: PASSED)
     shown, due = Shown(), None
     with TrackerCore(ScriptedDetector(lambda seq: found[seq]), outer) as tracker:
-        for number, rendered in enumerate(clip):
-            if due is not None and number >= due:
-                held.go.release()
-                with outer.work.changed:
-                    assert outer.work.changed.wait_for(lambda: outer.work.answered, PATIENCE_S)
-                held.begun.get(timeout=PATIENCE_S)
-                due = number + LATE_FRAMES
-            shown.results.append(tracker.step(rendered.frame))
-            if due is None:
-                held.begun.get(timeout=PATIENCE_S)
-                due = number + LATE_FRAMES
-        held.go.release(len(clip))
+        try:
+            for number, rendered in enumerate(clip):
+                if due is not None and number >= due:
+                    held.go.release()
+                    with outer.work.changed:
+                        assert outer.work.changed.wait_for(lambda: outer.work.answered, PATIENCE_S)
+                    held.begun.get(timeout=PATIENCE_S)
+                    due = number + LATE_FRAMES
+                shown.results.append(tracker.step(rendered.frame))
+                if due is None:
+                    held.begun.get(timeout=PATIENCE_S)
+                    due = number + LATE_FRAMES
+        finally:
+            held.go.release(len(clip))  # closing the tracker joins the thread that waits for this
     shown.spent_ms = outer.spent_ms
     return shown
 
@@ -238,12 +232,6 @@ def scored(clip: Clip, shown: Shown) -> dict[str, Any]:
     }
 
 
-def percentiles(values: Sequence[float]) -> dict[str, float]:
-    """p50, p95, p99 and max, rounded to a microsecond."""
-    told = {f"p{q}": round(float(np.percentile(values, q)), 3) for q in (50, 95, 99)}
-    return {**told, "max": round(max(values), 3)}
-
-
 def step_figures(clip: Clip, found: Sequence[tuple[HandLandmarks, ...]]) -> tuple[dict[str, Any], dict[str, Shown]]:
     """Every policy over one clip; also what the truth's were, to look at."""
     light = plain_run(clip, found, LightSegmenter(LightConfig()))
@@ -296,46 +284,29 @@ def quick_figures(clip: Clip, found: Sequence[tuple[HandLandmarks, ...]]) -> dic
     }
 
 
-class PacedClip:
-    """A source that plays rendered frames at their own pace, as a camera would."""
-
-    audio = None
+class PacedClip(ListSource):
+    """Plays rendered frames at their own pace, as a camera would."""
 
     def __init__(self, clip: Clip) -> None:
-        self._clip, self._stopped = clip, False
-        first = clip[0].frame
-        self.info = SourceInfo("clip", True, first.size, first.time_base, 1 / first.time_base, len(clip))
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        return None
+        super().__init__([rendered.frame for rendered in clip], live=True)
 
     async def __aiter__(self) -> AsyncIterator[Frame]:
         start = now_ns()
-        for rendered in self._clip:
-            due_ns = start + round(rendered.frame.time_s * 1e9)
+        for frame in self._frames:
+            due_ns = start + round(frame.time_s * 1e9)
             await asyncio.sleep(max((due_ns - now_ns()) / 1e9, 0.0))
             if self._stopped:
                 return
-            yield replace(rendered.frame, captured_ns=now_ns())
-
-    def stop(self) -> None:
-        """End after the current frame."""
-        self._stopped = True
+            yield replace(frame, captured_ns=now_ns())
 
 
 def live_figures(clip: Clip) -> dict[str, Any]:
     """The real pipeline and detector with the truth half a second late."""
     sink = RecordingSink()
-    model = ModelStore().fetch("hand_landmarker.task")
 
     def make() -> TrackerCore:
         outer = DeadlineSegmenter(Held(Truth(clip), LATE_S), DeadlineConfig(LIMIT_MS))
-        return TrackerCore(MediaPipeHands(HandsConfig(), model), outer)
+        return TrackerCore(make_detector(PipelineConfig()), outer)
 
     async def run() -> Any:
         async with Pipeline(PacedClip(clip), make, [sink]) as pipeline:
@@ -358,21 +329,16 @@ def live_figures(clip: Clip) -> dict[str, Any]:
 
 def strip(clip: Clip, shown: Mapping[str, Shown], path: Path) -> None:
     """Some frames, as each policy shows them; the white line is the truth."""
-    renderer, rows = Renderer(EffectConfig()), []
+    renderer, tiles = Renderer(EffectConfig()), []
+    seqs = [seq for seq in STRIP_FRAMES if seq < len(clip)]
     for policy in ("carried", "stale", "dropped"):
-        tiles = []
-        for seq in (seq for seq in STRIP_FRAMES if seq < len(clip)):
-            picture = np.ascontiguousarray(renderer.render(shown[policy].results[seq]))
-            for hand in filter(seen, clip[seq].hands):
-                inside = (hand.hand_mask.full() >= 128).astype(np.uint8)
-                outline, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-                cv2.drawContours(picture, outline, -1, (255, 255, 255), 2)
-            tile = np.ascontiguousarray(cv2.resize(picture, (320, 240), interpolation=cv2.INTER_AREA))
-            cv2.putText(tile, f"{policy}, frame {seq}", (6, 232), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 0), 1)
-            tiles.append(tile)
-        rows.append(np.hstack(tiles))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), np.vstack(rows)[..., ::-1], QUALITY)
+        for seq in seqs:
+            truths = [hand.hand_mask for hand in filter(seen, clip[seq].hands)]
+            picture = outlined(renderer.render(shown[policy].results[seq]), truths, width=2)
+            small = np.asarray(cv2.resize(picture, (320, 240), interpolation=cv2.INTER_AREA), np.uint8)
+            cv2.putText(small, f"{policy}, frame {seq}", (6, 232), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 0), 1)
+            tiles.append(small)
+    write_sheet(path, tiles, len(seqs))
 
 
 def main() -> None:
@@ -387,8 +353,8 @@ def main() -> None:
     for name in args.presets:
         config = preset(name)
         config = replace(config, frames=min(args.frames or config.frames, config.frames))
-        clip = list(render_in_processes(config, os.cpu_count() or 1))
-        found = detected(clip)
+        clip = rendered_clip(config, os.cpu_count() or 1)
+        found = detected(rendered.frame for rendered in clip)
         steps[name], looked_at = step_figures(clip, found)
         if name == args.presets[0]:
             strip(clip, looked_at, args.picture)

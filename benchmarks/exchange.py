@@ -20,14 +20,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.report import RESULTS, ROOT, conditions, write_result
+from benchmarks.report import RESULTS, ROOT, conditions, percentiles, write_result
 from gest_stream.exchange.messages import Effect
 
 _SIZE = (1280, 720)
@@ -83,13 +83,6 @@ def copies_ms(count: int) -> list[float]:
             np.copyto(target, source)
         took.append((time.perf_counter_ns() - start) / 1e6)
     return took
-
-
-def percentiles(values: Sequence[float]) -> dict[str, float]:
-    """The usual ones, of milliseconds."""
-    names = ("p50", "p95", "p99", "max")
-    found = np.percentile(values, (50, 95, 99, 100))
-    return {name: round(float(value), 3) for name, value in zip(names, found, strict=True)}
 
 
 def main() -> None:

@@ -3,10 +3,9 @@
     python -m benchmarks.live_cpu [--source clip.mp4] [--seconds 60] [--json out.json]
 
 On one clip, played in a loop: paced in real time into a sink that does nothing (as a run is by default, and with one
-and two detectors), the same into a written
-video, and as fast as possible into a written video. Latency runs from the moment a frame is due to its hand-over to the
-sink. Processor time is told per thread, so that other programs change it less than they change the clock's; cold caches
-still do.
+and two detectors), the same into a written video, and as fast as possible into a written video. Latency runs from the
+moment a frame is due to its hand-over to the sink. Processor time is told per thread, so that other programs change it
+less than they change the clock's; cold caches still do.
 """
 
 from __future__ import annotations
@@ -23,9 +22,10 @@ import numpy as np
 
 from benchmarks import frame_copies
 from benchmarks.peers.footage import rendered_footage
-from benchmarks.report import RESULTS, conditions, write_result
+from benchmarks.report import RESULTS, conditions, percentiles, write_result
 from benchmarks.thread_clock import ThreadClock
 from gest_stream.audio import AudioFeed
+from gest_stream.bench.live import dropped_of
 from gest_stream.bench.looped import LoopedFile, PlayFile
 from gest_stream.build import HandTracker, make_detectors
 from gest_stream.clock import now_ns
@@ -119,17 +119,10 @@ def _of_sink(sink: Watched, rate: float, realtime: bool) -> dict[str, Any]:
     }
     if realtime:
         figures["source_fps"] = round(rate, 3)
-        figures["dropped"] = seqs[-1] - seqs[0] + 1 - len(seqs)
+        figures["dropped"] = dropped_of(seqs)
         figures["handover_ms"] = percentiles((handed - captured)[first:] / 1e6)
         figures["written_ms"] = percentiles((done - captured)[first:] / 1e6)
     return figures
-
-
-def percentiles(values_ms: np.ndarray[Any, np.dtype[Any]]) -> dict[str, float]:
-    """p50, p95, p99 and max."""
-    p50, p95, p99 = np.percentile(values_ms, (50, 95, 99))
-    named = {"p50": p50, "p95": p95, "p99": p99, "max": values_ms.max()}
-    return {name: round(float(value), 2) for name, value in named.items()}
 
 
 def measure(file: PlayFile, seconds: float) -> dict[str, Any]:

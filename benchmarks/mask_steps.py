@@ -27,6 +27,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.pictures import outlined, write_sheet
 from benchmarks.report import RESULTS, conditions, write_result
 from benchmarks.synthetic_recognition import pair
 from gest_stream.bench.quality import seen
@@ -270,15 +271,12 @@ def contact_sheet(cases: Sequence[Case], path: Path) -> None:
         tile = case.image.copy()
         tile[taken] = tile[taken] // 2 + np.array([110, 0, 0], np.uint8)
         tile[left] = tile[left] // 2 + np.array([0, 90, 0], np.uint8)
-        truth = (case.hand.full() >= 128).astype(np.uint8)
-        outline, _ = cv2.findContours(truth, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(tile, outline, -1, (255, 255, 255), 1)
+        tile = outlined(tile, [case.hand])
         cv2.circle(tile, points.points_xy_px[0].round().astype(int).tolist(), 5, (0, 0, 255), -1)
         label = f"{case.name}, {source}: {cut.iou(case.hand):.3f}"
         cv2.putText(tile, label, (8, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 0), 2)
         tiles.append(tile)
-    rows = [np.hstack(tiles[row : row + 4]) for row in range(0, len(tiles) // 4 * 4, 4)]
-    cv2.imwrite(str(path), np.vstack(rows)[..., ::-1])
+    write_sheet(path, tiles, 4)
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,17 +59,29 @@ def effects(result: gs.FrameResult, wall: Path) -> list[Picture]:
     return tiles
 
 
-def write_sheet(name: str, tiles: list[Picture], columns: int) -> None:
-    """Tiles in rows, as a JPEG."""
-    rows = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
-    cv2.imwrite(str(PICTURES / name), np.vstack(rows)[..., ::-1], QUALITY)
+def outlined(picture: Picture, truths: Iterable[gs.HandMask], width: int = 1) -> Picture:
+    """A copy with a white line around each of these masks."""
+    drawn = picture.copy()
+    for truth in truths:
+        inside = (truth.full() >= 128).astype(np.uint8)
+        lines, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(drawn, lines, -1, (255, 255, 255), width)
+    return drawn
+
+
+def write_sheet(path: Path, tiles: Sequence[Picture], columns: int) -> None:
+    """RGB tiles of one size in rows; the last row may be shorter. The suffix chooses the format."""
+    blank = np.zeros_like(tiles[0])
+    whole = [*tiles, *[blank] * (-len(tiles) % columns)]
+    rows = [np.hstack(whole[start : start + columns]) for start in range(0, len(whole), columns)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.vstack(rows)[..., ::-1], QUALITY if path.suffix == ".jpg" else ())
 
 
 def main() -> None:
     """Track the clip and draw."""
     clip, overlay, masked = preset("demo"), gs.Renderer(gs.EffectConfig()), []
     shown = {round(k * (clip.frames - 1) / 11) for k in range(12)}
-    PICTURES.mkdir(exist_ok=True)
     with gs.HandTracker() as tracker, tempfile.TemporaryDirectory() as folder:
         wall = Path(folder) / "wall.png"
         striped_wall(wall, clip.size)
@@ -77,8 +90,8 @@ def main() -> None:
             if result.frame.seq in shown:
                 masked.append(tile(overlay.render(result)))
             if result.frame.seq == EFFECT_FRAME:
-                write_sheet("effects.jpg", effects(result, wall), 3)
-    write_sheet("masked.jpg", masked, 4)
+                write_sheet(PICTURES / "effects.jpg", effects(result, wall), 3)
+    write_sheet(PICTURES / "masked.jpg", masked, 4)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.exchange import percentiles, worker
-from benchmarks.report import RESULTS, ROOT, conditions, write_result
+from benchmarks.exchange import worker
+from benchmarks.report import RESULTS, ROOT, conditions, percentiles, write_result
 from tests.native.demo_clip import SIZE, DemoClip, read_pictures, render
 from tests.native.frei0r_host import Frei0rHost, with_alpha
 from tests.native.frei0r_programs import MASKS_OF, filtered, ious

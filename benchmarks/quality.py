@@ -17,10 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from benchmarks.pictures import outlined, write_sheet
+from benchmarks.rendered import rendered_clip
 from benchmarks.report import RESULTS, conditions, write_result
 from gest_stream.bench.quality import boundary_f, id_switches, landmark_error, seen, track_of
 from gest_stream.build import HandTracker
@@ -28,7 +28,6 @@ from gest_stream.config import LightConfig, PipelineConfig, SegmenterKind
 from gest_stream.metrics import StageTimer
 from gest_stream.models.light import LightSegmenter
 from gest_stream.synthetic import HandTruth, SyntheticFrame, preset
-from gest_stream.synthetic.workers import render_in_processes
 from gest_stream.types import FrameResult, HandMask, Observation
 
 
@@ -115,14 +114,9 @@ def contact_sheet(clip: Sequence[SyntheticFrame], results: Sequence[FrameResult]
 
     renderer, tiles = Renderer(EffectConfig()), []
     for index in np.linspace(0, len(clip) - 1, 12).astype(int):
-        picture: NDArray[np.uint8] = renderer.render(results[index]).copy()
-        for hand in clip[index].hands:
-            inside = (hand.hand_mask.full() >= 128).astype(np.uint8)
-            outline, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(picture, outline, -1, (255, 255, 255), 1)
-        tiles.append(picture)
-    rows = [np.hstack(tiles[row : row + 4]) for row in range(0, 12, 4)]
-    cv2.imwrite(str(path), np.vstack(rows)[..., ::-1])
+        truths = [hand.hand_mask for hand in clip[index].hands]
+        tiles.append(outlined(renderer.render(results[index]), truths))
+    write_sheet(path, tiles, 4)
 
 
 def main() -> None:
@@ -140,7 +134,7 @@ def main() -> None:
         config = replace(config, frames=args.frames)
     if args.seed is not None:
         config = replace(config, seed=args.seed, tones=())
-    clip = list(render_in_processes(config, os.cpu_count() or 1))
+    clip = rendered_clip(config, os.cpu_count() or 1)
     with HandTracker(PipelineConfig(segmenter=SegmenterKind.LIGHT)) as tracker:
         results = [tracker.step(rendered.frame) for rendered in clip]
     if args.sheet is not None:

@@ -22,8 +22,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from benchmarks.pictures import outlined, write_sheet
 from benchmarks.report import RESULTS, conditions, write_result
 from gest_stream.bench.quality import FOUND_IOU, in_view, returns_of
 from gest_stream.build import HandTracker, make_detector
@@ -159,18 +159,13 @@ def tally(clip: Sequence[SyntheticFrame], results: Sequence[FrameResult], into: 
 
 def contact_sheet(clip: Sequence[SyntheticFrame], results: Sequence[FrameResult], path: Path) -> None:
     """Frames around every return: the mask filled, the true outline in white."""
-    renderer, rows = Renderer(EffectConfig()), []
+    renderer, tiles = Renderer(EffectConfig()), []
     for start in returns_in(clip):
-        tiles = []
         for seq in (start - 2, start, start + 1, start + 2, start + 4, start + 12):
-            picture: NDArray[np.uint8] = renderer.render(results[seq]).copy()
-            inside = (clip[seq].hands[0].hand_mask.full() >= 128).astype(np.uint8)
-            outline, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(picture, outline, -1, (255, 255, 255), 1)
+            picture = outlined(renderer.render(results[seq]), [clip[seq].hands[0].hand_mask])
             cv2.putText(picture, f"{seq - start:+d}", (8, 28), cv2.FONT_HERSHEY_SIMPLEX, 0.9, (255, 255, 255), 2)
-            tiles.append(cv2.resize(picture, (320, 240), interpolation=cv2.INTER_AREA))
-        rows.append(np.hstack(tiles))
-    cv2.imwrite(str(path), np.vstack(rows)[..., ::-1])
+            tiles.append(np.asarray(cv2.resize(picture, (320, 240), interpolation=cv2.INTER_AREA), np.uint8))
+    write_sheet(path, tiles, 6)
 
 
 def main() -> None:

@@ -5,16 +5,25 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gest_stream.bench.conditions import conditions
 
-__all__ = ["RESULTS", "ROOT", "conditions", "write_result"]
+__all__ = ["RESULTS", "ROOT", "conditions", "percentiles", "write_result"]
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+
+
+def percentiles(values: Sequence[float] | NDArray[np.float64]) -> dict[str, float]:
+    """p50, p95, p99 and max, of milliseconds rounded to a microsecond."""
+    found = np.percentile(values, (50, 95, 99, 100))
+    return {name: round(float(value), 3) for name, value in zip(("p50", "p95", "p99", "max"), found, strict=True)}
 
 
 def _command() -> str:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-import pickle
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,9 +25,10 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from benchmarks.quality import contact_sheet
-from benchmarks.report import RESULTS, ROOT, conditions, write_result
+from benchmarks.rendered import detected, rendered_clip
+from benchmarks.report import RESULTS, conditions, write_result
 from benchmarks.sam2_quality_scores import Scores, compared, score_clip, summary
-from gest_stream.build import HandTracker, make_detector
+from gest_stream.build import HandTracker
 from gest_stream.config import (
     ConditioningKeep,
     LightConfig,
@@ -48,7 +48,7 @@ from gest_stream.models.sam2 import Sam2Segmenter, load_engine
 from gest_stream.models.sam2_engine import Sam2Encoded
 from gest_stream.models.sam2_nano import NANO_NAME
 from gest_stream.synthetic import PRESETS, ClipConfig, SyntheticFrame, preset
-from gest_stream.synthetic.workers import render_in_processes
+from gest_stream.testing import ScriptedDetector
 from gest_stream.types import Frame, FrameResult, HandLandmarks, HandMask, Observation, PromptMode
 
 ABOUT: Final = (
@@ -131,24 +131,6 @@ class Clip:
     encoded: Sequence[Sam2Encoded]
 
 
-class ScriptedDetector:
-    """Hands out what was detected before.
-
-    Args:
-        detections: Of the frame with that number.
-    """
-
-    def __init__(self, detections: Sequence[tuple[HandLandmarks, ...]]) -> None:
-        self._detections = detections
-
-    def detect(self, frame: Frame) -> tuple[HandLandmarks, ...]:
-        """The frame's, found by its number."""
-        return self._detections[frame.seq]
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
 class EncodedSegmenter:
     """A `Sam2Segmenter` whose pictures were encoded before; counts its prompts.
 
@@ -199,39 +181,10 @@ def _appended(one: Observation) -> Observation:
     return one if one.prompt is None else replace(one, prompt=replace(one.prompt, mode=PromptMode.APPEND))
 
 
-def default_folder() -> Path:
-    """Where rendered clips are kept: a cache, outside the repository."""
-    import pooch
-
-    return Path(pooch.os_cache("gest_stream")) / "benchmarks" / "quality_clips"
-
-
-def rendered_clip(config: ClipConfig, folder: Path) -> list[SyntheticFrame]:
-    """The clip's frames, from the cache where the same renderer has rendered them before."""
-    sources = sorted((ROOT / "gest_stream" / "synthetic").glob("*.py"))
-    recipe = repr(config).encode() + b"".join(path.read_bytes() for path in sources)
-    path = folder / f"{hashlib.sha256(recipe).hexdigest()[:16]}.pkl"
-    if path.exists():
-        with path.open("rb") as stored:
-            frames: list[SyntheticFrame] = pickle.load(stored)
-        return frames
-    frames = list(render_in_processes(config, 1))
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    with unfinished.open("wb") as file:
-        pickle.dump(frames, file)
-    unfinished.replace(path)
-    return frames
-
-
-def prepare(config: ClipConfig, weights: Path, folder: Path) -> Clip:
+def prepare(config: ClipConfig, weights: Path, cache: Path | None) -> Clip:
     """Render, detect and encode a clip: all that no variant changes."""
-    frames = rendered_clip(config, folder)
-    detector = make_detector(PipelineConfig())
-    try:
-        detections = [detector.detect(rendered.frame) for rendered in frames]
-    finally:
-        detector.close()
+    frames = rendered_clip(config, 1, cache)
+    detections = detected(rendered.frame for rendered in frames)
     engine = load_engine(nano_config(), weights, MAX_OBJECTS)
     return Clip(frames, detections, [engine.encode(rendered.frame.image) for rendered in frames])
 
@@ -244,7 +197,7 @@ def nano_config(**changes: Any) -> Sam2Config:
 def track_clip(clip: Clip, segmenter: Segmenter[Any], tracker: TrackerConfig) -> list[FrameResult]:
     """Run the real tracker over a prepared clip."""
     config = PipelineConfig(tracker=tracker)
-    with HandTracker(config, detector=ScriptedDetector(clip.detections), segmenter=segmenter) as running:
+    with HandTracker(config, detector=ScriptedDetector(clip.detections.__getitem__), segmenter=segmenter) as running:
         return [running.step(rendered.frame) for rendered in clip.frames]
 
 
@@ -263,20 +216,20 @@ class Job:
         name: Of the clip.
         config: What to render.
         weights: Of the size nano.
-        folder: Where rendered clips are kept.
         sheets: Where contact sheets go; None for none.
+        cache: Where rendered clips are kept, as for `rendered_clip`.
     """
 
     name: str
     config: ClipConfig
     weights: Path
-    folder: Path
-    sheets: Path | None
+    sheets: Path | None = None
+    cache: Path | None = None
 
 
 def measure_clip(job: Job) -> dict[str, Scores]:
     """Every variant, and `light`, on one clip."""
-    clip = prepare(job.config, job.weights, job.folder)
+    clip = prepare(job.config, job.weights, job.cache)
     scores: dict[str, Scores] = {}
     for name in (*VARIANTS, LIGHT):
         prompted: list[tuple[int, int]] = []
@@ -320,7 +273,6 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", default=list(PRESETS), choices=list(PRESETS))
     parser.add_argument("--frames", type=int, help="only the first of each clip")
     parser.add_argument("--weights", type=Path, default=builtin_path(NANO_NAME))
-    parser.add_argument("--folder", type=Path, default=default_folder(), help="rendered clips")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--sheets", type=Path, help="folder for contact sheets (PNG) to look at")
     parser.add_argument("--json", type=Path, default=RESULTS / "sam2_quality.json")
@@ -336,7 +288,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         weights = Path(shutil.copy(args.weights, folder))  # a training that goes on would replace them meanwhile
         sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
-        jobs = [Job(name, replace(preset(name), **frames), weights, args.folder, args.sheets) for name in args.presets]
+        jobs = [Job(name, replace(preset(name), **frames), weights, args.sheets) for name in args.presets]
         with ProcessPoolExecutor(args.workers, get_context("spawn")) as pool:
             by_clip = dict(zip(args.presets, pool.map(measure_clip, jobs), strict=True))
     figures = {

@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from benchmarks.peers.naive_loop import NaiveLoop
 from benchmarks.peers.rounds import Way, figures_of, interleaved, ratios_to, reason
 from benchmarks.peers.video_ways import MediaPipeAlone, OurLandmarks, OurVideo
 from benchmarks.report import RESULTS, conditions, write_result
+from gest_stream.bench.conditions import version_of
 from gest_stream.config import PipelineConfig, Precision, Sam2Size, SegmenterKind
 
 PACKAGES = ("opencv-contrib-python", "mediapipe", "sam2", "transformers", "torch", "torchvision", "pillow")
@@ -190,7 +190,7 @@ def settings_of(plan: Plan) -> dict[str, Any]:
     return {
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none was lent",
         "threads": torch.get_num_threads(),
-        "peer_versions": {name: _version(name) for name in PACKAGES},
+        "peer_versions": {name: version_of(name) for name in PACKAGES},
         "clip": f"{plan.video_frames} frames of 1280x720 at 30 fps, two rendered hands, H.264",
         "weights": "seeded and equal in all SAM2s; the official ones were not at hand, so these masks mean nothing",
         "ratios": "what the other takes over what ours takes, in the same round; above 1 ours is ahead",
@@ -199,13 +199,6 @@ def settings_of(plan: Plan) -> dict[str, Any]:
         "other_programs_cores": "processor time of other programs (and of the host) over the wall's, while it ran",
         "rounds_asked": plan.rounds,
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "absent"
 
 
 def plan_of(argv: Sequence[str] | None = None) -> tuple[Plan, int, Path]:

@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib.util import find_spec
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.sam2_clip import Clip
+from gest_stream.bench.clips import there_and_back
+from gest_stream.types import Frame
 
 Box = tuple[float, float, float, float]
 
@@ -72,32 +75,15 @@ def rendered_footage(frames: int, distinct: int, path: Path) -> Footage:
     for hand in found[0].hands:
         left, top, right, bottom = (_ENLARGED * side for side in hand.landmarks.box_xyxy_px)
         boxes[hand.index + 1] = (left, top, right, bottom)
-    return written([images[place] for place in to_and_fro(frames, distinct)], boxes, path)
-
-
-def to_and_fro(frames: int, distinct: int) -> list[int]:
-    """Which of the distinct frames is shown when: 0, 1, 2, 1, 0, 1, …"""
-    there_and_back = [*range(distinct), *range(distinct - 2, 0, -1)]
-    return [there_and_back[frame % len(there_and_back)] for frame in range(frames)]
+    return written(list(islice(cycle(there_and_back(images)), frames)), boxes, path)
 
 
 def written(images: Sequence[NDArray[np.uint8]], boxes: Mapping[int, Box], path: Path) -> Footage:
     """Footage of these frames, after writing them; without PyAV, as on a bare GPU machine, SAM2 alone can take it."""
     if find_spec("av") is not None:
-        asyncio.run(_write(images, path))
+        from gest_stream.build import save_frames
+        from gest_stream.testing import ListSource
+
+        frames = [Frame(image, seq, Fraction(1, _RATE), 0, seq) for seq, image in enumerate(images)]
+        asyncio.run(save_frames(ListSource(frames), path))
     return Footage(images, boxes, path)
-
-
-async def _write(images: Sequence[NDArray[np.uint8]], path: Path) -> None:
-    from gest_stream.interfaces import SourceInfo
-    from gest_stream.sinks.video import VideoSink
-    from gest_stream.types import Frame, FrameResult
-
-    sink, time_base = VideoSink(path), Fraction(1, _RATE)
-    size = (images[0].shape[1], images[0].shape[0])
-    try:
-        await sink.open(SourceInfo(path.name, False, size, time_base, Fraction(_RATE), len(images)), None)
-        for seq, image in enumerate(images):
-            await sink.write(FrameResult(Frame(image, seq, time_base, 0, seq)))
-    finally:
-        await sink.close()

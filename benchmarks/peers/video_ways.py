@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from benchmarks.peers.footage import Footage
 from benchmarks.peers.rounds import Clock, Outcome
 from gest_stream.build import HandTracker, Pipeline, make_detectors
 from gest_stream.config import PipelineConfig, SegmenterKind
+from gest_stream.interfaces import Sink
 from gest_stream.models.native_log import native_log_filtered
 from gest_stream.sinks.video import segmented_video
 
@@ -37,17 +39,8 @@ class OurVideo:
         """As `Way.run`."""
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "ours.mp4"
-            outcome = asyncio.run(self._run(footage, out))
+            outcome = asyncio.run(_tracked(footage, self._config, [segmented_video(out, self._config.effect)]))
             return replace(outcome, written_bytes=out.stat().st_size)
-
-    async def _run(self, footage: Footage, out: Path) -> Outcome:
-        tracker = HandTracker(self._config, detector=make_detectors(self._config))
-        clock = Clock()
-        sinks = [segmented_video(out, self._config.effect)]
-        async with Pipeline.open(footage.path, config=self._config, sinks=sinks, tracker=tracker) as pipeline:
-            async for result in pipeline:
-                clock.frame(any(track.mask is not None for track in result.tracks))
-        return clock.stop()
 
 
 class OurLandmarks:
@@ -65,15 +58,16 @@ class OurLandmarks:
 
     def run(self, footage: Footage) -> Outcome:
         """As `Way.run`."""
-        return asyncio.run(self._run(footage))
+        return asyncio.run(_tracked(footage, self._config))
 
-    async def _run(self, footage: Footage) -> Outcome:
-        tracker = HandTracker(self._config, detector=make_detectors(self._config))
-        clock = Clock()
-        async with Pipeline.open(footage.path, config=self._config, tracker=tracker) as pipeline:
-            async for _ in pipeline:
-                clock.frame(False)
-        return clock.stop()
+
+async def _tracked(footage: Footage, config: PipelineConfig, sinks: Sequence[Sink] = ()) -> Outcome:
+    tracker = HandTracker(config, detector=make_detectors(config))
+    clock = Clock()
+    async with Pipeline.open(footage.path, config=config, sinks=sinks, tracker=tracker) as pipeline:
+        async for result in pipeline:
+            clock.frame(any(track.mask is not None for track in result.tracks))
+    return clock.stop()
 
 
 class MediaPipeAlone:

@@ -57,8 +57,8 @@ SAM2: Final[Mapping[str, Section]] = {
     ),
     "sam2_quality": Section(
         "What the additions to SAM2 do to masks",
-        "Six rendered clips and a small SAM2 that the benchmark trains on renders: absolute figures say nothing of the "
-        "official weights.",
+        "Six rendered clips and a small SAM2 that was trained on renders of the same renderer: absolute figures say "
+        "nothing of the official weights.",
         "python -m benchmarks.sam2_quality",
         (
             Each(

@@ -21,7 +21,7 @@ from tests.training.wide_scene import write_discs
 def answers(logits: torch.Tensor, seen: float) -> FrameOutput:
     objects = len(logits)
     scores = torch.full((objects, 1), seen)
-    return FrameOutput(logits[:, None], torch.ones(objects, 1), scores, logits[:, None], False, False)
+    return FrameOutput(logits[:, None], torch.ones(objects, 1), scores, logits[:, None], False)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.peers.__main__ import Comparison, compare, plan_of
-from benchmarks.peers.footage import Footage, to_and_fro, written
+from benchmarks.peers.footage import Footage, written
 from benchmarks.peers.naive_loop import hands_by_id, observations
 from benchmarks.peers.rounds import Clock, Outcome, Way, interleaved, ratios_to, spread
 from benchmarks.peers.sam2_ways import OurSam2, Setting, TransformersStream, UpstreamFolder
@@ -105,10 +105,6 @@ def test_a_result_tells_what_was_compared_and_what_was_skipped_and_why(footage: 
     assert (figures["frames"], figures["rounds"]) == (2, 2)
     assert figures["others_over_ours"][0]["time"]["median"] == 2.0
     assert figures["skipped"] == {"absent": "ImportError: no module named other"}
-
-
-def test_frames_are_played_to_and_fro() -> None:
-    assert to_and_fro(8, 3) == [0, 1, 2, 1, 0, 1, 2, 1]
 
 
 def test_footage_lies_in_a_file_that_opencv_reads_in_full(footage: Footage) -> None:

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import sam2_quality
-from benchmarks.sam2_quality import DEFAULT, LIGHT, VARIANTS, Job, ScriptedDetector, figures_of, measure_clip
+from benchmarks import rendered, sam2_quality
+from benchmarks.sam2_quality import DEFAULT, LIGHT, VARIANTS, Job, figures_of, measure_clip
 from benchmarks.sam2_quality_scores import Scores, compared, score_clip, summary
 from gest_stream.config import Sam2Size
 from gest_stream.models.sam2_weights import build_modules
 from gest_stream.synthetic import ClipConfig, SyntheticFrame, render_clip
+from gest_stream.testing import ScriptedDetector
 from gest_stream.types import FrameResult, Handedness, HandMask, MaskSource, Track, TrackState
 
 Masks = list[list[tuple[int, HandMask | None]]]
@@ -103,12 +104,12 @@ def test_an_untrained_model_runs_through_every_kind_of_variant(
     torch.save({"model": build_modules(Sam2Size.NANO, 256).state_dict()}, weights)
     kept = {name: VARIANTS[name] for name in (DEFAULT, "upstream-like", "append", "reprompt alone")}
     monkeypatch.setattr(sam2_quality, "VARIANTS", kept)
-    told = ScriptedDetector([tuple(hand.landmarks for hand in rendered.hands) for rendered in clip])
-    monkeypatch.setattr(sam2_quality, "make_detector", lambda _: told)
-    scores = measure_clip(Job("tiny", CLIP, weights, tmp_path / "clips", None))
+    told = ScriptedDetector(lambda seq: [hand.landmarks for hand in clip[seq].hands])
+    monkeypatch.setattr(rendered, "make_detector", lambda _: told)
+    scores = measure_clip(Job("tiny", CLIP, weights, cache=tmp_path / "clips"))
     figures = figures_of({"tiny": scores})
     assert set(figures) == {*kept, LIGHT}
-    assert len(list((tmp_path / "clips").glob("*.pkl"))) == 1
+    assert len(list((tmp_path / "clips").glob("*/*.pkl"))) == 1
     assert len(scores[DEFAULT].prompted) >= 2 and {frame for frame, _ in scores[DEFAULT].prompted[:2]} == {0}
     assert figures[LIGHT]["all"]["iou_mean"] > 0.8
     assert scores[DEFAULT].hands != scores[LIGHT].hands
