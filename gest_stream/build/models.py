@@ -142,7 +142,7 @@ def choose_redetector(config: PipelineConfig) -> tuple[RedetectorKind, str]:
         return kind, f"{kind}: its checkpoint {wanted.checkpoint} was given"
     lacking = _what_dino_lacks(config)
     if lacking:
-        # hand-seg.md: of rendered frames without a hand it sees one on almost every second
+        # hand-seg.md: it sees a hand on a quarter of the held-out frames that show none
         asked = "builtin still takes other things for hands, so it is used where it is asked for"
         return RedetectorKind.NONE, f"none: {asked}; dino was not taken: {lacking}"
     return RedetectorKind.DINO, "dino: gest_detectron's weights and a CUDA device are here"
