@@ -10,6 +10,7 @@ from gest_stream.errors import InvalidInputError
 from gest_stream.training import wide_data
 from gest_stream.training.wide_clips import HELD_OUT_FROM, ClipKind, WideClip, clip_path
 from gest_stream.training.wide_data import ClipMaker, WideJob, main, plan_clips, set_folders, split_pictures
+from gest_stream.training.wide_empty import EmptyScene
 from gest_stream.training.wide_foregrounds import keyed_rows, read_manifest
 from gest_stream.training.wide_held_out import VIDEOS, crosses, video_plan
 from gest_stream.training.wide_real import real_clip, real_rows
@@ -111,11 +112,10 @@ def test_an_empty_clip_has_much_in_it_but_no_hand_and_none_from_photographs_of_p
     pictures = tuple(sorted(tmp_path.glob("*.png")))
     maker = ClipMaker(WideJob(tmp_path, frames=2, longer_side=SMALL, backgrounds=pictures, nobody="room_*"))
     asked: list[list[Path]] = []
-    scene = wide_data.EmptyScene
 
-    def noted(size: tuple[int, int], rng: np.random.Generator, shown: list[Path]) -> wide_data.EmptyScene:
+    def noted(size: tuple[int, int], rng: np.random.Generator, shown: list[Path]) -> EmptyScene:
         asked.append(shown)
-        return scene(size, rng, shown)
+        return EmptyScene(size, rng, shown)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wide_data, "EmptyScene", noted)
