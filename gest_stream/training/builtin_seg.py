@@ -6,8 +6,10 @@ import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import nn
 
 from gest_stream.config import Precision
@@ -211,28 +213,35 @@ def measure_pictures(net: HandSegNet, pictures: SegPictures, compute: Compute) -
     net.eval()
     found: dict[str, float] = {}
     for kind, own in pictures.by_kind.items():
-        ious: dict[str, list[float]] = {name: [] for name in CLASSES[1:]}
-        had: set[str] = set()
-        empty: list[bool] = []
-        for chunk in _of_one_shape(own):
-            images = torch.stack([torch.from_numpy(network_input(one)[0]) for one in chunk]).to(compute.device)
-            answers = F.interpolate(net(images).float(), size=images.shape[1:3], mode="bilinear").argmax(dim=1).cpu()
-            for answer, one in zip(answers, chunk, strict=True):
-                labels = torch.from_numpy(one.picture.labels)
-                said = answer[: labels.shape[0], : labels.shape[1]]
-                for name, label in (("hand", HAND), ("forearm", FOREARM)):
-                    if name == "hand" or one.arms_labelled:
-                        mine, truth = (said == CLASSES.index(name)) & (labels != IGNORE), labels == label
-                        if either := int((mine | truth).sum()):
-                            ious[name].append(int((mine & truth).sum()) / either)
-                        if truth.any():
-                            had.add(name)
-                empty.append(int(((said == CLASSES.index("hand")) & (labels != IGNORE)).sum()) < _FEW * labels.numel())
+        answered = [pair for chunk in _of_one_shape(own) for pair in _answers(net, chunk, compute)]
         if kind is ClipKind.EMPTY:
-            found[f"{kind} hand"] = sum(empty) / len(empty)
-        else:
-            found |= {f"{kind} {name}": sum(values) / len(values) for name, values in ious.items() if name in had}
+            alone = [int((said == CLASSES.index("hand")).sum()) < _FEW * said.size for said, _ in answered]
+            found[f"{kind} hand"] = sum(alone) / len(alone)
+            continue
+        with_arms = [pair for pair in answered if pair[1].arms_labelled]
+        for name, label, told in (("hand", HAND, answered), ("forearm", FOREARM, with_arms)):
+            ious = [_iou(said == CLASSES.index(name), one.picture.labels, label) for said, one in told]
+            if any((one.picture.labels == label).any() for _, one in told):
+                known = [iou for iou in ious if iou is not None]
+                found[f"{kind} {name}"] = sum(known) / len(known)
     return found
+
+
+def _answers(
+    net: HandSegNet, chunk: Sequence[SegPicture], compute: Compute
+) -> list[tuple[NDArray[np.int64], SegPicture]]:
+    """The class of every pixel of pictures of one size."""
+    images = torch.stack([torch.from_numpy(network_input(one)[0]) for one in chunk]).to(compute.device)
+    answers = F.interpolate(net(images).float(), size=images.shape[1:3], mode="bilinear").argmax(dim=1).cpu().numpy()
+    width, height = chunk[0].picture.size
+    return [(answer[:height, :width], one) for answer, one in zip(answers, chunk, strict=True)]
+
+
+def _iou(said: NDArray[np.bool_], labels: NDArray[np.uint8], label: int) -> float | None:
+    """None where neither is anything."""
+    mine, truth = said & (labels != IGNORE), labels == label
+    either = int(np.count_nonzero(mine | truth))
+    return int(np.count_nonzero(mine & truth)) / either if either else None
 
 
 def _of_one_shape(pictures: Sequence[SegPicture]) -> list[list[SegPicture]]:
