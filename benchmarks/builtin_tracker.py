@@ -1,4 +1,4 @@
-"""The segmenters on the same frames: `light`, the `builtin` refiner and, where its weights lie there, sam2-nano.
+"""The segmenters on the same frames: `light`, the `builtin` refiner (also on a grid of 128 cells) and sam2-nano.
 
     python -m benchmarks.builtin_tracker [--videos N …] [--weights FILE] [--sheets FOLDER] [--json out.json]
 
@@ -65,8 +65,10 @@ def systems(weights: Path | None) -> list[System]:
     off = RedetectorConfig(RedetectorKind.NONE)
     found = [System("light", PipelineConfig(segmenter=SegmenterKind.LIGHT, redetector=off))]
     if weights is not None or builtin_path("refiner").exists():
-        config = PipelineConfig(segmenter=SegmenterKind.BUILTIN, refiner=RefinerConfig(weights=weights), redetector=off)
-        found.append(System("refiner", config))
+        for name, grid in (("refiner", RefinerConfig().grid), ("refiner-128", 128)):
+            refiner = RefinerConfig(weights=weights, grid=grid)
+            config = PipelineConfig(segmenter=SegmenterKind.BUILTIN, refiner=refiner, redetector=off)
+            found.append(System(name, config))
     if builtin_path("sam2-nano").exists():
         sam2 = Sam2Config(size=Sam2Size.NANO, device="cpu")
         found.append(System("sam2-nano", PipelineConfig(segmenter=SegmenterKind.SAM2, sam2=sam2, redetector=off)))
