@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from gest_stream.cli.download import get_models_ready
 from gest_stream.cli.exit_codes import ExitCode
@@ -133,6 +132,8 @@ def _shown(console: Console) -> Iterator[OnProgress]:
     if not console.is_terminal:
         yield _lines(console)
         return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"))
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
         task = progress.add_task("starting", total=1)

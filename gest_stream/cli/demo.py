@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +28,8 @@ def demo(
     json: JsonOption = False,
 ) -> None:
     """Render a clip of two hands, track it, and write a masked video, a landmark video and JSON lines."""
+    import asyncio
+
     from gest_stream.sources.open import open_source
 
     settings = compose_config(None, [], {"effect.kind": effect, "segmenter": segmenter})

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from importlib import metadata
 from typing import Annotated
 
 import typer
@@ -46,6 +45,8 @@ _CV2_RIVALS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python
 
 
 def _version(package: str) -> str | None:
+    from importlib import metadata
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from gest_stream.config import PipelineConfig
     from gest_stream.models.registry import ModelFile
     from gest_stream.models.store import DownloadProgress
@@ -50,6 +51,8 @@ class _Bar:
 @contextmanager
 def download_progress(console: Console) -> Iterator[Callable[[ModelFile], DownloadProgress]]:
     """What `ModelStore(progress=…)` wants, drawn as bars that vanish at the end."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         yield lambda file: _Bar(progress, file.name)

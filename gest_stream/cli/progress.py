@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from gest_stream.interfaces import SourceInfo
     from gest_stream.pipeline import Pipeline, RunStats
 
@@ -20,6 +20,8 @@ _REFRESH_S = 0.1
 
 def make_progress(console: Console) -> Progress:
     """A bar with counts, fps, drops, hands and the time left."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -34,6 +36,7 @@ def make_progress(console: Console) -> Progress:
 @asynccontextmanager
 async def shown_progress(pipeline: Pipeline, console: Console) -> AsyncIterator[None]:
     """Show the progress of `pipeline` while the enclosed code runs it."""
+    import asyncio
 
     async def refresh(progress: Progress, task: Any) -> None:
         while True:

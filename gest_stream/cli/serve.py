@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -75,6 +74,8 @@ def serve(
             "rtc.h264": h264,
         },
     )
+    import asyncio
+
     from rich.console import Console
 
     from gest_stream.build.server import serve as serve_webrtc

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import signal
@@ -39,6 +38,8 @@ class Verbosity:
 
 def call_on_interrupt(act: Callable[[], None]) -> None:
     """Have SIGINT and SIGTERM call `act` on the running event loop; on Windows Ctrl-C stays a KeyboardInterrupt."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):
@@ -70,6 +71,8 @@ def run_session(
         GestStreamError: What ended the run early.
         typer.Exit: With code 130 where it was interrupted; the files are finished.
     """
+    import asyncio
+
     from gest_stream import build
 
     console = Console(stderr=True, quiet=verbosity.quiet or verbosity.json)
