@@ -53,6 +53,7 @@ class HandTracker(TrackerCore):
             segmenter,
             config.tracker,
             models.make_redetection(config, redetector),
+            config.hands.max_hands,
         )
         self._steps = 0
 

@@ -68,7 +68,7 @@ class LossConfig:
     Args:
         confirm_after_frames: Frames with landmarks after which a new track is trusted.
         drop_tentative_after_frames: Consecutive frames without landmarks after which a track that was never trusted
-            is removed.
+            is removed. Until then it waits unseen: it is in no result, and has its id again where it was.
         lost_after_frames: Consecutive frames without landmarks after which a track is lost.
         lost_after_frames_unmasked: The same where the segmenter has no mask to trust either.
         remove_after_frames: Consecutive frames on which nothing saw it after which a track is removed and its id
@@ -87,7 +87,7 @@ class LossConfig:
 
     __pydantic_config__: ClassVar[Any] = STRICT
     confirm_after_frames: int = 3
-    drop_tentative_after_frames: int = 1
+    drop_tentative_after_frames: int = 10
     lost_after_frames: int = 5
     lost_after_frames_unmasked: int = 3
     remove_after_frames: int = 60

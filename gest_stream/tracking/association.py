@@ -6,10 +6,13 @@ Three passes, each on what the earlier ones left:
 2. Geometry: the assignment of least total cost (Kuhn 1955, "The Hungarian method") between detections and predicted
    hands, within a gate. Handedness only adds what `handedness_hands` allows, so it decides between hands that lie on
    each other and nowhere else. A lost hand, which geometry says little about, is never given to a detection that is
-   surely the other hand.
+   surely the other hand. Of a missing hand whose mask is carried the mask says where it is: a detection outside of it
+   goes to another missing hand first.
 3. Return: the only missing hand of a handedness takes the only free detection that is surely of that handedness,
    wherever it is. It may take it from a tentative track, which is then the same hand seen before it was recognised.
    Two missing hands of one handedness, or two candidates, are left alone: a new id is better than a stolen one.
+4. Count: where as many hands are known as the detector can find, the only missing one takes the only free detection,
+   of whatever handedness: for a third hand there is no room. A hand whose mask is carried elsewhere is not missing.
 """
 
 from __future__ import annotations
@@ -22,13 +25,18 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from gest_stream.config import AssociationConfig
+from gest_stream.tracking.agreement import agreement
 from gest_stream.tracking.motion import palm_center_px
-from gest_stream.types import Handedness, HandLandmarks
+from gest_stream.types import Handedness, HandLandmarks, HandMask
 
 _MAX_SIZE_RATIO = 2.5
 _MISSED_HANDS = 0.02
 _SETTLED = 0.5
 _UNMATCHED = 1.0
+_ELSEWHERE_AGREEMENT = 0.1
+"""Landmarks that agree less with a carried mask are not of the hand that it shows."""
+_ELSEWHERE_HANDS = 1.0
+"""Distance that such a mask counts as; a mask may have gone astray, so it bars nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +52,8 @@ class Candidate:
         tentative: It is not trusted yet.
         lost: It has been missing for long, so that its place is a guess.
         missed_frames: Frames it has been missing.
-        anywhere: It may be recognised by handedness alone.
+        anywhere: It may be recognised by handedness or count alone.
+        carried: Its mask, where it is missing and the mask is trusted.
     """
 
     hypotheses_px: NDArray[np.float32]
@@ -55,11 +64,12 @@ class Candidate:
     lost: bool
     missed_frames: int
     anywhere: bool
+    carried: HandMask | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One detection and its track, as indices; `relocated` where handedness alone recognised it."""
+    """One detection and its track, as indices; `relocated` where handedness or count alone recognised it."""
 
     detection: int
     track: int
@@ -75,16 +85,21 @@ class Association:
         new: Detections that open a track, the surest first.
         missed: Tracks without a detection, ascending.
         ignored: Detections that repeat a hand, ascending.
+        absorbed: Those of `missed` that were never trusted and whose detection is another track's hand.
     """
 
     matches: tuple[Match, ...]
     new: tuple[int, ...]
     missed: tuple[int, ...]
     ignored: tuple[int, ...]
+    absorbed: tuple[int, ...] = ()
 
 
 def associate(
-    detections: Sequence[HandLandmarks], candidates: Sequence[Candidate], config: AssociationConfig
+    detections: Sequence[HandLandmarks],
+    candidates: Sequence[Candidate],
+    config: AssociationConfig,
+    most_hands: int | None = None,
 ) -> Association:
     """Give every detection to a track, to a new track, or to none.
 
@@ -92,10 +107,14 @@ def associate(
         detections: The hands of this frame, any order and number.
         candidates: The live tracks.
         config: Gates and weights.
+        most_hands: As many hands as the detector can find on a frame; None where that is not known.
     """
     kept = _without_duplicates(detections, config)
     owner = _by_geometry(detections, kept, candidates, config)
     relocated = _by_handedness(detections, kept, candidates, owner, config)
+    if not relocated and most_hands is not None:
+        relocated = _by_count(detections, kept, candidates, owner, most_hands)
+    absorbed = tuple(sorted(owner[index] for index in relocated if index in owner))
     owner.update(relocated)
     matches = tuple(sorted((Match(d, t, d in relocated) for d, t in owner.items()), key=lambda match: match.track))
     new: list[int] = []
@@ -108,6 +127,7 @@ def associate(
         tuple(new),
         tuple(t for t in range(len(candidates)) if t not in taken),
         tuple(i for i in range(len(detections)) if i not in owner and i not in new),
+        absorbed,
     )
 
 
@@ -171,12 +191,21 @@ def _by_geometry(
             if _opposed(detection, candidate):
                 apart += config.handedness_hands * detection.handedness_score * candidate.handedness_certainty
             apart += _MISSED_HANDS * candidate.missed_frames
+            if _lies_elsewhere(candidate, detection):
+                apart += _ELSEWHERE_HANDS
+            if candidate.anywhere and _surely_other(detection, candidate, config):
+                apart += _ELSEWHERE_HANDS
             # Concave and below 1, the cost of leaving both alone: one exact and one hopeless pair is better than two
             # middling ones, so a hand that stays does not move over to make room for one that appeared.
             costs[row, column] = apart / (1.0 + apart)
     rows, columns = linear_sum_assignment(costs)
     pairs = zip(rows.tolist(), columns.tolist(), strict=True)
     return {kept[column]: row for row, column in pairs if costs[row, column] < _UNMATCHED}
+
+
+def _lies_elsewhere(candidate: Candidate, detection: HandLandmarks) -> bool:
+    agreed = agreement(detection, candidate.carried) if candidate.carried is not None else None
+    return agreed is not None and agreed < _ELSEWHERE_AGREEMENT
 
 
 def _distance_hands(detections: Sequence[HandLandmarks], candidates: Sequence[Candidate]) -> NDArray[np.float64]:
@@ -210,7 +239,30 @@ def _by_handedness(
         ]
         if len(sure) != 1 or len(free) != 1 or len(missing) != 1 or not candidates[missing[0]].anywhere:
             continue
-        widths = sorted((detections[sure[0]].palm_width_px, candidates[missing[0]].palm_width_px))
-        if widths[1] <= _MAX_SIZE_RATIO * max(widths[0], 1.0):
+        if _of_like_size(detections[sure[0]], candidates[missing[0]]):
             found[sure[0]] = missing[0]
     return found
+
+
+def _by_count(
+    detections: Sequence[HandLandmarks],
+    kept: Sequence[int],
+    candidates: Sequence[Candidate],
+    owner: dict[int, int],
+    most_hands: int,
+) -> dict[int, int]:
+    """Track index by detection index, of the hand that is recognised because there is no room for another one."""
+    free = [i for i in kept if i not in owner or candidates[owner[i]].tentative]
+    trusted = [t for t, candidate in enumerate(candidates) if not candidate.tentative]
+    taken = set(owner.values())
+    missing = [t for t in trusted if t not in taken]
+    if len(trusted) != most_hands or len(missing) != 1 or len(free) != 1:
+        return {}
+    candidate, detection = candidates[missing[0]], detections[free[0]]
+    is_it = candidate.anywhere and candidate.carried is None and _of_like_size(detection, candidate)
+    return {free[0]: missing[0]} if is_it else {}
+
+
+def _of_like_size(detection: HandLandmarks, candidate: Candidate) -> bool:
+    small, large = sorted((detection.palm_width_px, candidate.palm_width_px))
+    return large <= _MAX_SIZE_RATIO * max(small, 1.0)

@@ -100,6 +100,12 @@ class LiveTrack:
         return self.memory.of_user and self.memory.seen_frames == 0
 
     @property
+    def is_waiting(self) -> bool:
+        """It was never trusted, and nothing shows it on this frame: it waits to be seen again, and nobody is told."""
+        held = self.memory.sights > 0 and not self.memory.unmasked
+        return self.state is TrackState.TENTATIVE and self.memory.unseen_frames > 0 and not held
+
+    @property
     def place_xy_px(self) -> NDArray[np.float32]:
         """(2,) middle of where it was last seen."""
         return np.asarray(self._motion.last_px.mean(axis=0), np.float32)
@@ -125,6 +131,7 @@ class LiveTrack:
             lost,
             self.memory.missed_frames + steps - 1,
             self._resized or self.memory.missed_frames >= self._config.association.relocate_after_frames,
+            self.mask if self.memory.missed_frames > 0 else None,
         )
 
     def see(self, landmarks: HandLandmarks, seq: int, steps: int, relocated: bool) -> None:
@@ -145,6 +152,12 @@ class LiveTrack:
         self.memory, self.reinitialisation = step.memory, None
         self._motion.miss(steps)
         self._begin_frame(None)
+        if self.is_waiting:
+            self.memory = replace(on_restart(self.memory), seen_frames=0)  # what flickers is not trusted for that
+
+    def give_up(self) -> None:
+        """It was another hand all along; remove it."""
+        self.memory = replace(self.memory, state=TrackState.REMOVED)
 
     def _begin_frame(self, landmarks: HandLandmarks | None) -> None:
         self.landmarks, self.last_mask, self.mask = landmarks, self.mask, None

@@ -60,6 +60,8 @@ class TrackerCore:
         config: Association, loss, prompts and redetection.
         redetection: Finds hands that the detector misses; None leaves that to the detector. Of no use without a
             segmenter, which it would prompt.
+        most_hands: As many hands as the detector can find on a frame, None where that is not known: while so many are
+            known, one that turns up is one of them.
     """
 
     def __init__(
@@ -68,14 +70,17 @@ class TrackerCore:
         segmenter: Segmenter[Any] | None,
         config: TrackerConfig | None = None,
         redetection: Redetection | None = None,
+        most_hands: int | None = None,
     ) -> None:
         self._detector = detector
         self._segmenter = segmenter
+        self._most_hands = most_hands
         self._config = config if config is not None else TrackerConfig()
         self._tracks: list[LiveTrack] = []
         self._ids = itertools.count(1)
         self._user = UserPrompts(lambda: next(self._ids))
         self._reacquisition = Reacquisition(redetection, self._config) if redetection is not None else None
+        self._segmented: set[int] = set()
         self._size: tuple[int, int] | None = None
         self._seq: int | None = None
         self._source_steps = 1
@@ -151,12 +156,13 @@ class TrackerCore:
         with timer.stage("track"):
             self._prompt_from_landmarks(frame, prompts)
             self._prompt_from_user(frame, prompts)
+        shown = self._shown
         if self._segmenter is not None and encoded is not None:
-            self._segment(self._segmenter, encoded, prompts, timer)
+            self._segment(self._segmenter, encoded, shown, prompts, timer)
         with timer.stage("track"):
             for track in self._tracks:
                 track.settle_score()
-            tracks = tuple(track.as_track() for track in self._tracks)
+            tracks = tuple(track.as_track() for track in shown)
             self._user.show(tracks)
         timings = {**timer.ms, "total": (now_ns() - frame.captured_ns) / 1e6}
         return FrameResult(frame, tracks, timings)
@@ -203,6 +209,10 @@ class TrackerCore:
         """
         self._user.remove(track_id)
 
+    @property
+    def _shown(self) -> list[LiveTrack]:
+        return [track for track in self._tracks if not track.is_waiting]
+
     def set_live(self, live: bool) -> None:
         """Whether frames come at their own pace, so that none may wait for the redetector; call it before the first."""
         if self._reacquisition is not None:
@@ -215,6 +225,7 @@ class TrackerCore:
         if self._reacquisition is not None:
             self._reacquisition.reset()
         self._size = self._seq = None
+        self._segmented.clear()
         if self._segmenter is not None:
             self._segmenter.reset()
 
@@ -253,7 +264,8 @@ class TrackerCore:
         objects = [track for track in self._tracks if track.is_object]
         hands = [track for track in self._tracks if track not in objects]
         live = [*hands, *objects]
-        found = associate(detections, [track.candidate(steps) for track in hands], self._config.association)
+        candidates = [track.candidate(steps) for track in hands]
+        found = associate(detections, candidates, self._config.association, self._most_hands)
         missed = [*found.missed, *range(len(hands), len(live))]
         logs = {track.id: TrackLog(track) for track in live}
         young = [m.detection for m in found.matches if live[m.track].state is TrackState.TENTATIVE]
@@ -262,19 +274,21 @@ class TrackerCore:
         taken = set(reclaimed.values())
         for match in found.matches:
             if match.detection in taken:
-                live[match.track].miss(steps)
+                live[match.track].give_up()
             else:
                 live[match.track].see(detections[match.detection], frame.seq, steps, match.relocated)
         for index in missed:
             own = reclaimed.get(live[index].id)
-            if own is None:
+            if own is None and index in found.absorbed:
+                live[index].give_up()
+            elif own is None:
                 live[index].miss(steps)
             else:
                 live[index].see(detections[own], frame.seq, steps, relocated=False)
         for track in live:
             logs[track.id].tell()
             if track.state is TrackState.REMOVED:
-                self._drop(track)
+                self._tracks.remove(track)
         for index in found.new:
             if index not in taken:
                 self._open(detections[index], frame.seq, steps)
@@ -310,23 +324,18 @@ class TrackerCore:
         """Whether there is a place for one more hand, that of the one lost longest if need be."""
         if len(self._tracks) < self._config.max_tracks:
             return True
-        lost = [track for track in self._tracks if track.state is TrackState.LOST]
+        lost = [track for track in self._tracks if track.state is TrackState.LOST or track.is_waiting]
         if not lost:
             return False
         longest = max(lost, key=lambda track: track.memory.unseen_frames)
         _log.info("track %d removed to make room for a new hand", longest.id)
-        self._drop(longest)
+        self._tracks.remove(longest)
         return True
-
-    def _drop(self, track: LiveTrack) -> None:
-        self._tracks.remove(track)
-        if self._segmenter is not None:
-            self._segmenter.forget(track.id)
 
     def _reacquire(self, reacquisition: Reacquisition, frame: Frame, timer: StageTimer) -> dict[int, Prompt]:
         """Ask the redetector where that is due, and use what it answered."""
         logs = [TrackLog(track) for track in self._tracks]
-        found = reacquisition.advance(frame, self._source_steps, self._tracks)
+        found = reacquisition.advance(frame, self._source_steps, self._shown)
         if found.took_ms is not None:
             timer.ms["redetect"] = found.took_ms
         prompts = dict(found.prompts)
@@ -369,7 +378,7 @@ class TrackerCore:
         for gone in [track for track in self._tracks if track.id in removed]:
             _log.info("track %d removed by the user", gone.id)
             prompts.pop(gone.id, None)
-            self._drop(gone)
+            self._tracks.remove(gone)
         later: list[UserPrompt] = []
         for one in waiting:
             if one.track_id in prompts:
@@ -401,11 +410,22 @@ class TrackerCore:
         self._tracks.sort(key=lambda other: other.id)
         return track
 
-    def _segment(self, segmenter: Segmenter[Any], encoded: Any, prompts: dict[int, Prompt], timer: StageTimer) -> None:
+    def _segment(
+        self,
+        segmenter: Segmenter[Any],
+        encoded: Any,
+        shown: Sequence[LiveTrack],
+        prompts: Mapping[int, Prompt],
+        timer: StageTimer,
+    ) -> None:
         with timer.stage("segment"):
-            masks = segmenter.step(encoded, [_observed(track, prompts.get(track.id)) for track in self._tracks])
+            now = {track.id for track in shown}
+            for gone in sorted(self._segmented - now):
+                segmenter.forget(gone)
+            self._segmented = now
+            masks = segmenter.step(encoded, [_observed(track, prompts.get(track.id)) for track in shown])
         with timer.stage("track"):
-            for track in self._tracks:
+            for track in shown:
                 track.take_mask(masks.get(track.id))
 
 

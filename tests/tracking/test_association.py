@@ -10,8 +10,8 @@ import pytest
 from gest_stream.config import AssociationConfig
 from gest_stream.errors import ConfigError
 from gest_stream.tracking.association import Candidate, Match, associate
-from gest_stream.types import Handedness, HandLandmarks
-from tests.tracking.scenes import LEFT, RIGHT, hand
+from gest_stream.types import Handedness, HandLandmarks, HandMask, MaskSource
+from tests.tracking.scenes import LEFT, RIGHT, SIZE, hand
 
 CONFIG = AssociationConfig()
 PALM = hand(0).palm_width_px
@@ -34,6 +34,12 @@ def expecting(landmarks: HandLandmarks, **changes: object) -> Candidate:
 
 def lost(landmarks: HandLandmarks, **changes: object) -> Candidate:
     return expecting(landmarks, **{"lost": True, "missed_frames": 10, "anywhere": True, **changes})
+
+
+def mask_around(x: float, y: float = 180.0) -> HandMask:
+    """A mask of a hand and a bit around it."""
+    (left, top), size = (max(int(x) - 60, 0), int(y) - 60), 120
+    return HandMask(np.full((size, size), 255, np.uint8), (left, top), SIZE, 0.9, MaskSource.CARRIED)
 
 
 def pairs(detections: list[HandLandmarks], candidates: list[Candidate]) -> dict[int, int]:
@@ -164,6 +170,66 @@ def test_a_returning_hand_is_taken_from_the_tentative_track_that_it_opened() -> 
     found = associate([hand(620, side=LEFT)], tracks, CONFIG)
     assert found.matches == (Match(0, 0, relocated=True),)
     assert found.missed == (1,)
+
+    assert found.absorbed == (1,)
+
+
+def test_where_as_many_hands_are_known_as_can_be_found_the_missing_one_is_back_whatever_it_is_called() -> None:
+    tracks = [expecting(hand(300)), lost(hand(20, side=LEFT))]
+    seen = [hand(300), hand(620)]
+    assert associate(seen, tracks, CONFIG).new == (1,)
+    assert associate(seen, tracks, CONFIG, most_hands=3).new == (1,)
+    assert associate(seen, tracks, CONFIG, most_hands=2).matches == (Match(0, 0), Match(1, 1, relocated=True))
+
+
+def test_it_is_taken_from_the_tentative_track_that_it_opened_whatever_it_is_called() -> None:
+    tracks = [expecting(hand(300)), lost(hand(20, side=LEFT)), expecting(hand(620), tentative=True)]
+    found = associate([hand(300), hand(620)], tracks, CONFIG, most_hands=2)
+    assert found.matches == (Match(0, 0), Match(1, 1, relocated=True))
+    assert found.missed == found.absorbed == (2,)
+
+
+@pytest.mark.parametrize(
+    ("returning", "tracks"),
+    [
+        pytest.param([hand(620)], [lost(hand(20, side=LEFT)), lost(hand(300, side=LEFT))], id="two are missing"),
+        pytest.param([hand(620), hand(420)], [lost(hand(20, side=LEFT)), expecting(hand(300))], id="two turn up"),
+        pytest.param([hand(620)], [lost(hand(20, side=LEFT))], id="one hand was never seen"),
+        pytest.param(
+            [hand(300), hand(620)],
+            [lost(hand(20, side=LEFT), anywhere=False), expecting(hand(300))],
+            id="missing too shortly",
+        ),
+        pytest.param(
+            [hand(300), hand(560, size_px=240)], [lost(hand(20, side=LEFT)), expecting(hand(300))], id="thrice the size"
+        ),
+        pytest.param(
+            [hand(300), hand(620)],
+            [lost(hand(20, side=LEFT), carried=mask_around(20)), expecting(hand(300))],
+            id="its mask is elsewhere",
+        ),
+    ],
+)
+def test_no_other_hand_is_taken_for_the_missing_one(returning: list[HandLandmarks], tracks: list[Candidate]) -> None:
+    matches = associate(returning, tracks, CONFIG, most_hands=2).matches
+    assert all(not tracks[match.track].lost for match in matches)
+
+
+def test_a_detection_outside_a_carried_mask_goes_to_the_other_missing_hand_first() -> None:
+    nearer, other = lost(hand(100), carried=mask_around(500)), lost(hand(100 + 0.9 * PALM))
+    between = hand(100 + 0.3 * PALM)
+    assert pairs([between], [replace(nearer, carried=None), other]) == {0: 0}
+    assert pairs([between], [replace(nearer, carried=mask_around(100 + 0.3 * PALM)), other]) == {0: 0}
+    assert pairs([between], [nearer, other]) == {1: 0}
+    assert pairs([between], [nearer]) == {0: 0}  # a mask may have gone astray
+
+
+def test_a_hand_that_just_went_missing_leaves_a_detection_that_is_surely_the_other_to_the_other() -> None:
+    near, far = hand(100, side=LEFT), hand(100 + 1.2 * PALM)
+    detection = hand(100 + 0.2 * PALM, side=LEFT, label=RIGHT)
+    missing = {"missed_frames": 2}
+    assert pairs([detection], [expecting(near, **missing), expecting(far, **missing)]) == {0: 0}
+    assert pairs([detection], [expecting(near, anywhere=True, **missing), expecting(far, **missing)]) == {1: 0}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from tests.tracking.scenes import SIZE, hand
 
 _CONFIG = TrackerConfig(max_tracks=3, loss=LossConfig(lost_after_frames=3, remove_after_frames=6))
 _NEW = None
+_WAIT = LossConfig().drop_tentative_after_frames
 _LEGAL: dict[TrackState | None, set[TrackState]] = {
     _NEW: {TrackState.TENTATIVE},
     TrackState.TENTATIVE: {TrackState.TENTATIVE, TrackState.TRACKED},
@@ -62,15 +63,19 @@ def test_ids_are_unique_ordered_never_reused_and_bounded_and_every_transition_is
 ) -> None:
     before: dict[int, TrackState] = {}
     gone: set[int] = set()
+    waiting: dict[int, int] = {}  # never trusted, gone since so many frames: those alone may be seen again
     for result in _results(stream, None):
         now = {track.id: track.state for track in result.tracks}
         assert list(now) == sorted(now) and len(now) == len(result.tracks) <= 3
         assert not gone & set(now)
         for track_id, state in now.items():
-            previous = before.get(track_id)
-            assert state in _LEGAL[previous]
-            assert previous is not None or track_id > max([0, *gone, *before])
-        gone |= set(before) - set(now)
+            previous = TrackState.TENTATIVE if track_id in waiting else before.get(track_id)
+            assert state in _LEGAL[previous] and (track_id not in waiting or state is TrackState.TENTATIVE)
+            assert previous is not None or track_id > max([0, *gone, *before, *waiting])
+        left = {track_id: 0 for track_id in set(before) - set(now) if before[track_id] is TrackState.TENTATIVE}
+        waited = {track_id: frames + 1 for track_id, frames in {**waiting, **left}.items() if track_id not in now}
+        waiting = {track_id: frames for track_id, frames in waited.items() if frames < _WAIT}
+        gone |= set(before) - set(now) - set(left) | set(waited) - set(waiting)
         before = now
 
 
@@ -105,5 +110,7 @@ def test_the_segmenter_hears_of_the_live_hands_is_prompted_first_and_forgets_the
             if track.id not in known and track.landmarks is not None:
                 assert (observation.prompt is None) is (build_prompt(track.landmarks, (), SIZE) is None)
         known |= set(o.object_id for o in observations)
-    live = {track.id for result in results[-1:] for track in result.tracks}
-    assert sorted(segmenter.forgotten) == sorted(known - live)
+    shown = [{track.id for track in result.tracks} for result in results]
+    assert segmenter.forgotten == [
+        one for now, then in zip(shown, shown[1:], strict=False) for one in sorted(now - then)
+    ]

@@ -75,8 +75,17 @@ def test_no_hand_is_a_result() -> None:
 
 
 def test_a_ghost_of_one_frame_is_gone_on_the_next_and_its_id_is_not_used_again() -> None:
-    results = track_all(lambda seq: [hand(100)] if seq in (0, 2) else [], 3)
-    assert [ids(result) for result in results] == [[1], [], [2]]
+    results = track_all(lambda seq: [hand(100)] if seq in (0, 11) else [], 12)
+    assert [ids(result) for result in results] == [[1], *[[]] * 10, [2]]
+
+
+def test_a_hand_that_flickers_before_it_is_trusted_keeps_its_id_where_it_was_and_no_other_gets_it() -> None:
+    segmenter = ScriptedSegmenter()
+    seen = {0: [hand(100)], 5: [hand(500)], 10: [hand(104)]}
+    results = track_all(lambda seq: seen.get(seq, []), 11, segmenter=segmenter)
+    assert [ids(result) for result in results] == [[1], *[[]] * 4, [2], *[[]] * 4, [1]]
+    assert results[10].tracks[0].state is TrackState.TENTATIVE
+    assert prompted(segmenter, 1) == [0, 10]
 
 
 def test_a_hand_without_landmarks_is_lost_then_removed_and_its_mask_carried_in_between() -> None:
