@@ -31,12 +31,14 @@ from gest_stream.models.wrist_cut import cut_at_wrist
 from gest_stream.types import Frame, HandLandmarks, HandMask, MaskSource, Observation, PromptMode
 
 if TYPE_CHECKING:
-    from gest_stream.models.refiner import RefinerNet
+    from gest_stream.models.refiner_pass import RefinerPass
 
 _log = logging.getLogger(__name__)
 
 _NAME = "refiner"
 _OUTSIDE = -16.0
+_NO_CLAIM = -7.0
+"""Log odds of another hand below which it takes nothing worth telling from this one: less than 0.001."""
 _RIVAL_MASK = np.float32(0.75)
 """How firmly a hand without landmarks is told to the others; as in training."""
 
@@ -85,20 +87,20 @@ class _Sight:
 
 
 class RefinerSegmenter:
-    """Masks from a `RefinerNet`, all hands of a frame in one pass.
+    """Masks from a refiner's network, all hands of a frame in one pass.
 
     Args:
-        net: With folded weights; belongs to the segmenter from now on.
+        net: Belongs to the segmenter from now on.
         config: Its settings.
     """
 
-    def __init__(self, net: RefinerNet, config: RefinerConfig) -> None:
+    def __init__(self, net: RefinerPass, config: RefinerConfig) -> None:
         import torch
 
         half = config.precision is Precision.BFLOAT16
         half |= config.precision is Precision.AUTO and multiplies_bfloat16()
         self._dtype = torch.bfloat16 if half else torch.float32
-        self._net = net.eval().to(self._dtype).to(memory_format=torch.channels_last)
+        self._net = net.to(self._dtype).to(memory_format=torch.channels_last)
         self._grid = config.grid or net.spec.grid
         self._config = config
         self._memory: dict[int, _Memory] = {}
@@ -242,8 +244,8 @@ class RefinerSegmenter:
         inputs = np.stack([_inputs(object_id, sight, sights) for object_id, sight in sights.items()])
         with torch.inference_mode():
             batch = torch.from_numpy(inputs).to(self._dtype).contiguous(memory_format=torch.channels_last)
-            maps, seen = self._net(batch)
-            own = maps[:, 0].float().contiguous().numpy()
+            odds, seen = self._net(batch)
+            own = odds.float().contiguous().numpy()
             there = torch.sigmoid(seen.float()).numpy()
         windows = [sight.window for sight in sights.values()]
         return [_shared_odds(k, own, windows) for k in range(len(windows))], there
@@ -309,9 +311,11 @@ def load_refiner(config: RefinerConfig) -> RefinerSegmenter:
         MissingDependencyError: safetensors is not installed.
     """
     from gest_stream.models.refiner import RefinerSpec, build_refiner
+    from gest_stream.models.refiner_pass import RefinerPass
 
     state, metadata = load_builtin(_NAME) if config.weights is None else read_builtin(config.weights)
-    return RefinerSegmenter(build_refiner(state, RefinerSpec.from_metadata(metadata.get("spec"))), config)
+    net = build_refiner(state, RefinerSpec.from_metadata(metadata.get("spec")))
+    return RefinerSegmenter(RefinerPass(net), config)
 
 
 def _shift_of(points_xy_px: NDArray[np.float32], memory: _Memory) -> tuple[float, float]:
@@ -354,7 +358,8 @@ def _shared_odds(number: int, own: NDArray[np.float32], windows: Sequence[CropWi
         if other == number or not window.overlaps(its_window):
             continue
         theirs = window.regrid(own[other], its_window, _OUTSIDE)
-        np.subtract(odds, np.logaddexp(np.float32(0.0), theirs), out=odds)
+        claimed = theirs > _NO_CLAIM
+        odds[claimed] -= np.logaddexp(np.float32(0.0), theirs[claimed])
     return np.asarray(odds, np.float32)
 
 

@@ -280,14 +280,14 @@ class Pipeline:
             thread.start()
 
     async def _pump(self, ring: LoopRing[Frame]) -> None:
-        expected_seq = 0
+        expected_seq, begun_ns = 0, now_ns()
         try:
             async for frame in self._source:
                 self._counts.read += 1
                 self._counts.skipped_by_source += max(frame.seq - expected_seq, 0)
                 expected_seq = frame.seq + 1
                 if self._counts.read == 1:
-                    self._counts.first_ns = frame.captured_ns
+                    self._counts.first_ns = max(frame.captured_ns, begun_ns)
                 if not await ring.put(frame):
                     break
         except BaseException as exc:

@@ -21,7 +21,8 @@ class RunStats:
         frames_with_hands: Of those, frames with at least one hand found by landmarks or held by a mask.
         hands_on_last: Hands on the newest result.
         track_ids: Number of ids given out.
-        elapsed_s: Since the first frame was read, up to the newest result.
+        elapsed_s: Since the first frame was read, or the models were there where that was later, up to the newest
+            result.
         fps: `frames_done` per second of `elapsed_s`.
         sink_drops: Results that a slow sink lost, by its name; those of an iterating caller as "iterator".
         input_ring: Counts of the ring between source and tracker.

@@ -15,6 +15,7 @@ from gest_stream.config import Precision, RefinerConfig
 from gest_stream.errors import ConfigError, InvalidInputError, WeightsError
 from gest_stream.models.builtin_segmenter import RefinerSegmenter, load_refiner
 from gest_stream.models.refiner import RefinerNet, RefinerSpec
+from gest_stream.models.refiner_pass import RefinerPass
 from gest_stream.testing import make_landmarks
 from gest_stream.training.builtin_store import save_builtin
 from gest_stream.types import Frame, HandMask, MaskSource, Observation, Prompt, PromptMode
@@ -34,7 +35,7 @@ class RuledNet(torch.nn.Module):
     def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         self.shown.append(inputs)
         odds, there = self.rule(inputs)
-        return torch.stack([odds, odds, odds], dim=1), there
+        return odds, there
 
 
 def told(inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -47,7 +48,7 @@ def told(inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def segmenter(rule: Rule = told, **settings: float) -> RefinerSegmenter:
     config = RefinerConfig(precision=Precision.FLOAT32, **settings)  # type: ignore[arg-type]
-    return RefinerSegmenter(cast(RefinerNet, RuledNet(rule)), config)
+    return RefinerSegmenter(cast(RefinerPass, RuledNet(rule)), config)
 
 
 def step(

@@ -7,6 +7,7 @@ import torch
 
 from gest_stream.errors import WeightsError
 from gest_stream.models.refiner import INPUTS, MAPS, RefinerNet, RefinerSpec, build_refiner, folded
+from gest_stream.models.refiner_pass import RefinerPass
 
 SPEC = RefinerSpec((8, 12, 16), (0, 1, 1), 64)
 
@@ -33,6 +34,17 @@ def test_folded_weights_compute_what_the_normalised_network_computes() -> None:
         for ours, theirs in zip(plain(crops), net(crops), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
     assert not any("norm" in name for name in plain.state_dict())
+
+
+def test_in_use_it_says_of_the_hand_what_the_whole_network_says() -> None:
+    whole = build_refiner(folded(learnt().state_dict()), SPEC)
+    crops = torch.randn(2, INPUTS, 64, 96)
+    with torch.inference_mode():
+        maps, seen = whole(crops)
+        odds, there = RefinerPass(whole)(crops)
+    assert float(maps[:, 0].std()) > 0.1
+    torch.testing.assert_close(odds, maps[:, 0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(there, seen)
 
 
 def test_a_spec_survives_json() -> None:
