@@ -14,7 +14,8 @@ from torch import nn
 
 from gest_stream.config import Precision
 from gest_stream.errors import ModelError
-from gest_stream.models.hand_seg_net import ARCHITECTURE, CLASSES, INPUT_PX, HandSegNet
+from gest_stream.models.builtin import read_builtin
+from gest_stream.models.hand_seg_net import ARCHITECTURE, CLASSES, INPUT_PX, HandSegNet, net_of
 from gest_stream.models.sam2_device import Compute
 from gest_stream.models.torch_threads import torch_threads
 from gest_stream.training.averaging import follow
@@ -49,8 +50,8 @@ _LONGEST_GRADIENT: Final = 1.0
 _AVERAGE_DECAY: Final = 0.998
 """Of the moving average of the weights, which is what is measured and kept."""
 _SMALL_SHARE: Final = 0.4
-"""Of the steps, with smaller pictures, where the number of steps is known: a network learns what it looks for before it
-learns where the edges are (progressive learning, Tan and Le 2021)."""
+"""Of the steps, with smaller pictures, where the number of steps is known and nothing was learnt before: a network
+learns what it looks for before it learns where the edges are (progressive learning, Tan and Le 2021)."""
 _MEASURE_BATCH: Final = 16
 _FEW: Final = 0.001
 """Share of a picture that is too little to be called a hand."""
@@ -67,6 +68,7 @@ def train_hand_seg(config: BuiltinTraining, tell: OnProgress, should_stop: Calla
     Raises:
         ConfigError: The training that is to go on was begun with other settings.
         InvalidInputError: There are no clips, or one is damaged.
+        WeightsError: Those to begin with are absent, damaged or another model's.
         DeviceError: The device is not there.
         ModelError: The loss is no number any more.
         SinkError: An output cannot be written.
@@ -120,7 +122,8 @@ class _Training(TrainingRun[BuiltinTraining, SegBatch]):
         super().__init__(config, state, schedule, tell)
         self._learnt, self._kept, self._compute = learnt, kept, compute
         torch.manual_seed(config.seed)
-        self._net = HandSegNet().to(compute.device).to(memory_format=torch.channels_last)
+        first = HandSegNet() if config.init is None else net_of(*read_builtin(config.init), str(config.init))
+        self._net = first.to(compute.device).to(memory_format=torch.channels_last)
         self._average = HandSegNet().to(compute.device).to(memory_format=torch.channels_last)
         self._average.load_state_dict(self._net.state_dict())
         self._rate = config.rate or DEFAULT_RATE
@@ -130,7 +133,7 @@ class _Training(TrainingRun[BuiltinTraining, SegBatch]):
         config = self._config
         threads = max(1, config.threads or torch.get_num_threads() // 2)
         steps = self._schedule.steps
-        small_until = int(_SMALL_SHARE * steps) if math.isfinite(steps) else 0
+        small_until = int(_SMALL_SHARE * steps) if math.isfinite(steps) and config.init is None else 0
         return batches(self._learnt, config.seed, config.batch or DEFAULT_BATCH, first, threads, small_until)
 
     def _learn(self, batch: SegBatch, rate_share: float) -> float:
@@ -170,6 +173,7 @@ class _Training(TrainingRun[BuiltinTraining, SegBatch]):
             "input_px": INPUT_PX,
             "steps": state.step,
             "seed": config.seed,
+            "init": config.init.name if config.init is not None else None,
             "batch": config.batch or DEFAULT_BATCH,
             "pictures": self._learnt.counts,
         }

@@ -28,7 +28,7 @@ SHARES: Final[Mapping[ClipKind, float]] = {
     ClipKind.RENDERED: 0.45,
     ClipKind.COMPOSITED: 0.3,
     ClipKind.REAL: 0.25,
-    ClipKind.EMPTY: 0.15,
+    ClipKind.EMPTY: 0.25,
 }
 """Of the pictures of a batch, on average and in proportion to each other; what is not there is left to the others."""
 

@@ -54,6 +54,7 @@ def test_a_preset_that_is_not_known_is_refused_with_the_nearest() -> None:
     [
         ({"out": Path("net.pt")}, "ends in .safetensors"),
         ({"resume": True, "overwrite": True}, "exclude each other"),
+        ({"init": Path("net.safetensors"), "resume": True}, "leave --init out"),
         ({"steps": 0}, "steps: expected 1 or more, got 0"),
         ({"minutes": float("nan")}, "minutes: expected a number above 0"),
         ({"rate": 2.0}, "rate: expected above 0, up to 1, got 2.0"),

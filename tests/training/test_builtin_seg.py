@@ -85,6 +85,17 @@ def test_a_training_that_was_broken_off_goes_on_with_the_same_losses(
     assert rest.best.score == pytest.approx(trained.best.score, abs=1e-3)
 
 
+def test_a_training_that_begins_with_weights_measures_them_first_and_is_better_from_its_first_step_on(
+    config: BuiltinTraining, trained: TrainingResult, tmp_path: Path
+) -> None:
+    own = replace(config, out=tmp_path / "net.safetensors", init=trained.checkpoint, rate=1e-4, steps=2, val_every=2)
+    result = train_hand_seg(own, lambda told: None, lambda: False)
+    assert trained.best is not None and [one.step for one in result.measurements] == [0, 2]
+    assert result.measurements[0].score == pytest.approx(trained.best.score, abs=0.02)  # stored in half precision
+    assert max(result.losses) < 0.8 * trained.losses[0]
+    assert read_builtin(own.out)[1]["init"] == "net.safetensors"
+
+
 def test_the_best_is_sought_among_measurements_of_the_same_kinds(config: BuiltinTraining, tmp_path: Path) -> None:
     data = write_discs(tmp_path / "clips", learnt=2, held_out=1)
     own = replace(config, data=data, out=tmp_path / "net.safetensors", steps=6)
