@@ -24,6 +24,8 @@ class RefinerConfig:
             hand, above 0 to 1: a sure one is held for about 34 frames.
         min_score: Probability that the hand is there below which a mask without landmarks is not shown, 0 to 1.
         forget_after_frames: Frames without a mask after which a hand without landmarks is no longer looked for.
+        threads: CPU threads it may use. 0 takes half of the processors: threads that wait for each other spin, and
+            take from the landmarks what they need.
     """
 
     __pydantic_config__: ClassVar[Any] = STRICT
@@ -34,6 +36,7 @@ class RefinerConfig:
     carry_decay: float = 0.98
     min_score: float = 0.5
     forget_after_frames: int = 5
+    threads: int = 0
 
     def __post_init__(self) -> None:
         take_members(self, precision=Precision)
@@ -41,4 +44,5 @@ class RefinerConfig:
         require(sound, "refiner.grid", "0, or a multiple of 32 from 64 to 512", self.grid)
         require(0.0 < self.carry_decay <= 1.0, "refiner.carry_decay", "above 0, up to 1", self.carry_decay)
         require(0.0 <= self.min_score <= 1.0, "refiner.min_score", "0 to 1", self.min_score)
+        require(0 <= self.threads <= 1024, "refiner.threads", "0 to 1024", self.threads)
         require(self.forget_after_frames >= 1, "refiner.forget_after_frames", "1 or more", self.forget_after_frames)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -102,6 +103,7 @@ class RefinerSegmenter:
         self._dtype = torch.bfloat16 if half else torch.float32
         self._net = net.to(self._dtype).to(memory_format=torch.channels_last)
         self._grid = config.grid or net.spec.grid
+        self._threads = config.threads or max(1, (os.cpu_count() or 1) // 2)
         self._config = config
         self._memory: dict[int, _Memory] = {}
         self._size: tuple[int, int] | None = None
@@ -241,8 +243,10 @@ class RefinerSegmenter:
         """Of every hand: log odds, (grid, grid) float32, where no other has a better claim, and whether it is there."""
         import torch
 
+        from gest_stream.models.torch_threads import torch_threads
+
         inputs = np.stack([_inputs(object_id, sight, sights) for object_id, sight in sights.items()])
-        with torch.inference_mode():
+        with torch.inference_mode(), torch_threads(self._threads):
             batch = torch.from_numpy(inputs).to(self._dtype).contiguous(memory_format=torch.channels_last)
             odds, seen = self._net(batch)
             own = odds.float().contiguous().numpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -230,6 +231,19 @@ def test_hands_are_looked_at_as_finely_as_the_settings_say(grid: int, cells: int
 def test_a_grid_that_the_network_cannot_halve_is_refused(grid: int) -> None:
     with pytest.raises(ConfigError, match="refiner.grid: expected 0, or a multiple of 32"):
         RefinerConfig(grid=grid)
+
+
+@pytest.mark.parametrize(("wanted", "taken"), [(3, 3), (0, max(1, (os.cpu_count() or 1) // 2))])
+def test_it_computes_with_as_many_threads_as_it_may_and_gives_them_back(wanted: int, taken: int) -> None:
+    counts: list[int] = []
+
+    def counted(inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        counts.append(torch.get_num_threads())
+        return told(inputs)
+
+    before = torch.get_num_threads()
+    step(segmenter(counted, threads=wanted), hand())
+    assert counts == [taken] and torch.get_num_threads() == before
 
 
 def test_it_takes_no_clicks() -> None:
