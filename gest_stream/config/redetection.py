@@ -85,6 +85,8 @@ class RedetectionConfig:
         verify_after_frames: A hand that only its mask holds is looked for after so many frames without a sight of
             it; 0 never does.
         open_tracks: Hands that no track knows become tracks, where the landmarks show none.
+        open_score: Mean probability that such a hand must have, 0 to 1. A hand that is missing is looked for, and less
+            (`regions.min_score`) is enough to find it.
         mode: Whether frames wait for it.
         regions: From its answer to hands and prompts.
     """
@@ -96,6 +98,7 @@ class RedetectionConfig:
     max_interval_frames: int = 60
     verify_after_frames: int = 15
     open_tracks: bool = True
+    open_score: float = 0.75
     mode: RedetectionMode = RedetectionMode.AUTO
     regions: RegionConfig = field(default_factory=RegionConfig)
 
@@ -107,4 +110,5 @@ class RedetectionConfig:
         sound = self.max_interval_frames >= self.interval_frames
         require(sound, "redetection.max_interval_frames", expected, self.max_interval_frames)
         require(self.verify_after_frames >= 0, "redetection.verify_after_frames", "0 or more", self.verify_after_frames)
+        require(0.0 <= self.open_score <= 1.0, "redetection.open_score", "0 to 1", self.open_score)
         require(self.backoff_after >= 0, "redetection.backoff_after", "0 or more", self.backoff_after)

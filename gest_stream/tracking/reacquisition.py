@@ -103,9 +103,10 @@ class Reacquisition:
         for index, k in seen.returned.items():
             prompts[tracks[k].id] = self._prompt(tracks[k], answer.regions[index])
         landmarks = any(track.landmarks is not None for track in tracks)
-        open_them = self._config.redetection.open_tracks and not landmarks
-        new = tuple(answer.regions[index] for index in seen.unknown) if open_them else ()
-        self._memory = on_answer(self._memory, helped or bool(seen.returned), self._config.redetection)
+        config = self._config.redetection
+        unknown = [answer.regions[index] for index in seen.unknown] if config.open_tracks and not landmarks else []
+        new = tuple(region for region in unknown if region.score >= config.open_score)
+        self._memory = on_answer(self._memory, helped or bool(seen.returned), config)
         return Found(prompts, new, answer.took_ms)
 
     def _confirm(

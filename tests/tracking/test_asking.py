@@ -113,6 +113,7 @@ def test_frames_pass_while_a_question_is_open() -> None:
         {"interval_frames": 0},
         {"backoff": 0.5},
         {"backoff_after": -1},
+        {"open_score": 1.5},
         {"max_interval_frames": 2},
         {"verify_after_frames": -1},
     ],

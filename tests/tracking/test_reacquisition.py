@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from gest_stream.config import LossConfig, RedetectionConfig, RedetectionMode, TrackerConfig
@@ -190,6 +191,19 @@ def test_unknown_regions_open_no_tracks_beside_landmarks_or_where_that_is_off() 
     closed = replace(CONFIG, redetection=replace(CONFIG.redetection, open_tracks=False))
     results = run(lambda seq: [], seen_by_redetector(both), 30, config=closed)
     assert {track_id for result in results for track_id in ids(result)} == set()
+
+
+def test_a_doubtful_region_opens_no_track_but_finds_a_missing_hand() -> None:
+    def doubtful(frame: Frame) -> HandProbability:
+        sure = probability_of([hull_mask(hand(300), SIZE)], SIZE)
+        return HandProbability(sure.hand * np.float32(0.7 / sure.hand.max()), SIZE)
+
+    unknown = run(lambda seq: [], ScriptedRedetector(doubtful), 30)
+    assert {track_id for result in unknown for track_id in ids(result)} == set()
+    missing = run(lambda seq: [hand(200)] if seq < 5 else [], ScriptedRedetector(doubtful), 30)
+    found = [track.reinitialisation for result in missing for track in result.tracks if track.reinitialisation]
+    assert found and all(one.by is ReinitialisedBy.DINO and one.score < 0.75 for one in found)
+    assert {track_id for result in missing for track_id in ids(result)} == {1}
 
 
 class MisplacedSegmenter(ScriptedSegmenter):
