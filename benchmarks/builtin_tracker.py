@@ -44,7 +44,7 @@ from gest_stream.models.builtin import builtin_path
 from gest_stream.testing import ScriptedDetector
 from gest_stream.tracking.agreement import agreement
 from gest_stream.training.wide_data import shard_root
-from gest_stream.training.wide_held_out import VIDEOS
+from gest_stream.training.wide_held_out import MEASURED
 from gest_stream.types import FrameResult, HandLandmarks, HandMask
 
 SHARED = ROOT.parent / "shared" / "clips"
@@ -274,7 +274,7 @@ def contact_sheet(path: Path, footage: Footage, results: Sequence[FrameResult], 
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", type=int, nargs="*", default=range(VIDEOS), help="numbers of held-out videos")
+    parser.add_argument("--videos", type=int, nargs="*", default=range(MEASURED), help="numbers of held-out videos")
     parser.add_argument("--systems", nargs="*", help="names of the segmenters to measure; all that are here by default")
     parser.add_argument("--redetector", type=Path, help="weights of hand-seg; the package's own where not given")
     parser.add_argument("--data", type=Path, default=shard_root(), help="folder of the wide clips, with the videos")
