@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from benchmarks.builtin_footage import frame_of, read_footage
 from benchmarks.report import RESULTS, ROOT, conditions, write_result
-from gest_stream.config import RedetectorConfig, RegionConfig
+from gest_stream.config import RedetectionConfig, RedetectorConfig, RegionConfig
 from gest_stream.models.hand_seg import HandSegRedetector, load_hand_seg
 from gest_stream.tracking.regions import HandRegion, find_regions
 from gest_stream.training.builtin_config import DEFAULT_DATA
@@ -31,6 +31,7 @@ _SHARED: Final = ROOT.parent / "shared"
 _INSIDE: Final = 128
 _LEAST_SHARE: Final = 0.001
 """Of the frame: hands of fewer pixels are not counted as visible."""
+_OPEN_SCORE: Final = RedetectionConfig().open_score
 _MIN_SCORES: Final = (0.5, 0.6, 0.7, 0.8)
 _MASK_THRESHOLDS: Final = (0.4, 0.5, 0.6)
 
@@ -49,8 +50,8 @@ class Tally:
         self.hand: list[float] = []
         self.forearm: list[float] = []
         self.by_size: dict[str, list[float]] = defaultdict(list)
-        self.hands = self.hands_found = self.regions = self.regions_right = 0
-        self.empty_frames = self.empty_frames_with_region = 0
+        self.hands = self.hands_found = self.hands_opened = self.regions = self.regions_right = 0
+        self.empty_frames = self.empty_frames_with_region = self.empty_frames_opened = 0
 
     def add(self, seen: HandProbability, clip: WideClip, k: int) -> None:
         """Count one frame of a clip."""
@@ -70,20 +71,25 @@ class Tally:
     def add_regions(self, regions: tuple[HandRegion, ...], hands: NDArray[np.bool_], known: NDArray[np.bool_]) -> None:
         """Count regions that are hands, and hands that are found: what half of lies in the other."""
         covered, any_hand = np.zeros(known.shape, np.bool_), hands.any(axis=0)
+        opened = np.zeros(known.shape, np.bool_)
         for region in regions:
             own = placed(region) & known
             if own.any():
                 self.regions += 1
                 self.regions_right += bool((own & any_hand).sum() >= 0.5 * own.sum())
             covered |= own
+            if region.score >= _OPEN_SCORE:
+                opened |= own
         for hand in hands:
             visible = hand & known
             if visible.mean() >= _LEAST_SHARE:
                 self.hands += 1
                 self.hands_found += bool((visible & covered).sum() >= 0.5 * visible.sum())
+                self.hands_opened += bool((visible & opened).sum() >= 0.5 * visible.sum())
         if not any_hand.any():
             self.empty_frames += 1
             self.empty_frames_with_region += bool(covered.any())
+            self.empty_frames_opened += bool(opened.any())
 
     def figures(self) -> dict[str, Any]:
         """As JSON."""
@@ -95,9 +101,11 @@ class Tally:
             "hand_iou_mean_by_size": {name: mean(scores) for name, scores in sorted(self.by_size.items())},
             "forearm_iou_mean": mean(self.forearm),
             "hands_found_share": round(self.hands_found / self.hands, 4) if self.hands else None,
+            "hands_that_open_a_track_share": round(self.hands_opened / self.hands, 4) if self.hands else None,
             "regions_that_are_hands_share": round(self.regions_right / self.regions, 4) if self.regions else None,
             "frames_without_hand": self.empty_frames,
             "frames_without_hand_but_with_region": self.empty_frames_with_region,
+            "frames_without_hand_but_with_open_region": self.empty_frames_opened,
         }
 
 
@@ -205,6 +213,7 @@ def latency(redetector: HandSegRedetector, size: tuple[int, int], repeats: int =
 def on_video(redetector: HandSegRedetector, path: Path, pictures: Path | None, drawn: int) -> dict[str, Any]:
     """On how many frames a region is reported; of some of them a picture with the map and the regions drawn in."""
     counts: list[int] = []
+    opened: list[bool] = []
     areas: list[float] = []
     frames = read_footage(path).frames
     chosen = {int(k) for k in np.linspace(0, len(frames) - 1, drawn)}
@@ -212,12 +221,14 @@ def on_video(redetector: HandSegRedetector, path: Path, pictures: Path | None, d
         seen = redetector.segment(frame)
         regions = find_regions(seen, RegionConfig())
         counts.append(len(regions))
+        opened.append(any(region.score >= _OPEN_SCORE for region in regions))
         areas += [region.mask.area_px / (frame.width * frame.height) for region in regions[:1]]
         if pictures is not None and frame.seq in chosen:
             draw(frame, seen, regions, pictures / f"{path.stem}_{frame.seq:04d}.png")
     return {
         "frames": len(frames),
         "frames_with_a_region_share": mean([count > 0 for count in counts]),
+        "frames_with_one_that_opens_a_track_share": mean(opened),
         "frames_by_number_of_regions": {str(n): counts.count(n) for n in sorted(set(counts))},
         "largest_region_share_of_frame_median": round(float(np.median(areas)), 5) if areas else None,
     }

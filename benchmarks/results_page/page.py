@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.report import ROOT
+from benchmarks.results_page.builtin import BUILTIN
 from benchmarks.results_page.programs import PROGRAMS
 from benchmarks.results_page.runs import RUNS
 from benchmarks.results_page.sam2 import SAM2
 from benchmarks.results_page.section import PLAIN, Section
 from benchmarks.results_page.tables import Table, cell
 
-SECTIONS: Final[Mapping[str, Section]] = {**RUNS, **SAM2, **PROGRAMS}
+SECTIONS: Final[Mapping[str, Section]] = {**RUNS, **BUILTIN, **SAM2, **PROGRAMS}
 """By what a JSON says its benchmark is, or by its file's name; in the order of the page."""
 
 PAGE: Final = ROOT / "benchmarks" / "RESULTS.md"
