@@ -158,7 +158,8 @@ class Segmenter(Protocol[EncodedT]):
 
         Args:
             encoded: From `encode` on the same frame.
-            observations: One for every live hand. An id seen for the first time starts a hand.
+            observations: One for every live hand. An id seen for the first time starts a hand; one may be absent for
+                some frames, and is back with a prompt.
 
         Returns:
             A mask by object id; an id is missing where the segmenter has no mask that it trusts.

@@ -85,8 +85,8 @@ class RedetectionConfig:
         verify_after_frames: A hand that only its mask holds is looked for after so many frames without a sight of
             it; 0 never does.
         open_tracks: Hands that no track knows become tracks, where the landmarks show none.
-        open_score: Mean probability that such a hand must have, 0 to 1. A hand that is missing is looked for, and less
-            (`regions.min_score`) is enough to find it.
+        open_score: Mean probability that such a hand must have, 0 to 1; and one that is missing where it turns up far
+            from where it was. Near to that less (`regions.min_score`) is enough.
         mode: Whether frames wait for it.
         regions: From its answer to hands and prompts.
     """

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from gest_stream.config import RedetectionMode, TrackerConfig
 from gest_stream.tracking.asking import AskMemory, AskReason, on_answer, on_frame, waited, wanted
 from gest_stream.tracking.live_track import LiveTrack
@@ -16,6 +18,9 @@ from gest_stream.tracking.regions import HandRegion
 from gest_stream.types import Frame, Prompt
 
 _log = logging.getLogger(__name__)
+
+_NEARBY = 2.0
+"""Distance, in hand sizes, up to which a missing hand is looked for where it was."""
 
 _SAME_MASK_IOU = 0.5
 """A mask that overlaps what was seen by less has gone astray and is started anew."""
@@ -100,14 +105,22 @@ class Reacquisition:
         seen = recognise(answer.regions, tracks)
         prompts: dict[int, Prompt] = {}
         helped = self._confirm(seen, tracks, wants, prompts)
-        for index, k in seen.returned.items():
+        returned = {index: k for index, k in seen.returned.items() if self._is_likely(answer.regions[index], tracks[k])}
+        for index, k in returned.items():
             prompts[tracks[k].id] = self._prompt(tracks[k], answer.regions[index])
         landmarks = any(track.landmarks is not None for track in tracks)
         config = self._config.redetection
         unknown = [answer.regions[index] for index in seen.unknown] if config.open_tracks and not landmarks else []
         new = tuple(region for region in unknown if region.score >= config.open_score)
-        self._memory = on_answer(self._memory, helped or bool(seen.returned), config)
+        self._memory = on_answer(self._memory, helped or bool(returned), config)
         return Found(prompts, new, answer.took_ms)
+
+    def _is_likely(self, region: HandRegion, track: LiveTrack) -> bool:
+        """Whether a region is a missing hand: surely a hand, or near to where that was."""
+        if region.score >= self._config.redetection.open_score:
+            return True
+        apart = float(np.linalg.norm(region.center_xy_px - track.place_xy_px))
+        return apart <= _NEARBY * max(region.size_px, track.size_px)
 
     def _confirm(
         self,

@@ -419,10 +419,10 @@ class TrackerCore:
         timer: StageTimer,
     ) -> None:
         with timer.stage("segment"):
-            now = {track.id for track in shown}
-            for gone in sorted(self._segmented - now):
+            live = {track.id for track in self._tracks}
+            for gone in sorted(self._segmented - live):
                 segmenter.forget(gone)
-            self._segmented = now
+            self._segmented = self._segmented & live | {track.id for track in shown}
             masks = segmenter.step(encoded, [_observed(track, prompts.get(track.id)) for track in shown])
         with timer.stage("track"):
             for track in shown:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,7 +11,7 @@ from gest_stream.config import LossConfig, TrackerConfig
 from gest_stream.testing import ScriptedDetector, ScriptedSegmenter, make_frame
 from gest_stream.tracking.prompts import build_prompt
 from gest_stream.tracking.tracker import TrackerCore
-from gest_stream.types import FrameResult, Handedness, HandLandmarks, TrackState
+from gest_stream.types import Frame, FrameResult, Handedness, HandLandmarks, HandMask, Observation, TrackState
 from tests.tracking.scenes import SIZE, hand
 
 _CONFIG = TrackerConfig(max_tracks=3, loss=LossConfig(lost_after_frames=3, remove_after_frames=6))
@@ -40,15 +42,20 @@ _streams = st.lists(st.tuples(_frames, st.integers(1, 8)), max_size=8).map(
 
 
 class RememberingSegmenter(ScriptedSegmenter):
-    """Keeps whom it was told to forget."""
+    """Keeps whom it was told to forget, and before which frame."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.forgotten: list[int] = []
+        self.forgotten: dict[int, int] = {}
+
+    def step(self, encoded: Frame, observations: Sequence[Observation]) -> Mapping[int, HandMask]:
+        assert not self.forgotten.keys() & {one.object_id for one in observations}  # SAM2 takes no id twice
+        return super().step(encoded, observations)
 
     def forget(self, object_id: int) -> None:
         super().forget(object_id)
-        self.forgotten.append(object_id)
+        assert object_id not in self.forgotten
+        self.forgotten[object_id] = len(self.observations)
 
 
 def _results(stream: list[list[HandLandmarks]], segmenter: ScriptedSegmenter | None) -> list[FrameResult]:
@@ -110,7 +117,10 @@ def test_the_segmenter_hears_of_the_live_hands_is_prompted_first_and_forgets_the
             if track.id not in known and track.landmarks is not None:
                 assert (observation.prompt is None) is (build_prompt(track.landmarks, (), SIZE) is None)
         known |= set(o.object_id for o in observations)
-    shown = [{track.id for track in result.tracks} for result in results]
-    assert segmenter.forgotten == [
-        one for now, then in zip(shown, shown[1:], strict=False) for one in sorted(now - then)
-    ]
+    last = {track.id: (seq, track.state) for seq, result in enumerate(results) for track in result.tracks}
+    for object_id, (seq, state) in last.items():
+        latest = seq + (_WAIT if state is TrackState.TENTATIVE else 1)
+        if object_id in segmenter.forgotten:
+            assert seq < segmenter.forgotten[object_id] <= latest
+        else:
+            assert latest >= len(results)

@@ -193,13 +193,15 @@ def test_unknown_regions_open_no_tracks_beside_landmarks_or_where_that_is_off() 
     assert {track_id for result in results for track_id in ids(result)} == set()
 
 
-def test_a_doubtful_region_opens_no_track_but_finds_a_missing_hand() -> None:
+def test_a_doubtful_region_opens_no_track_but_finds_a_missing_hand_near_to_where_it_was() -> None:
     def doubtful(frame: Frame) -> HandProbability:
         sure = probability_of([hull_mask(hand(300), SIZE)], SIZE)
         return HandProbability(sure.hand * np.float32(0.7 / sure.hand.max()), SIZE)
 
     unknown = run(lambda seq: [], ScriptedRedetector(doubtful), 30)
     assert {track_id for result in unknown for track_id in ids(result)} == set()
+    far = run(lambda seq: [hand(60)] if seq < 5 else [], ScriptedRedetector(doubtful), 30)
+    assert all(track.reinitialisation is None for result in far for track in result.tracks)
     missing = run(lambda seq: [hand(200)] if seq < 5 else [], ScriptedRedetector(doubtful), 30)
     found = [track.reinitialisation for result in missing for track in result.tracks if track.reinitialisation]
     assert found and all(one.by is ReinitialisedBy.DINO and one.score < 0.75 for one in found)
