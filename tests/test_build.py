@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -135,24 +136,29 @@ def redetector_config(**changes: Any) -> PipelineConfig:
     return PipelineConfig(redetector=RedetectorConfig(**changes))
 
 
-def test_auto_takes_no_redetector_without_other_weights_and_says_how_to_get_them(
+def test_auto_takes_the_built_in_redetector_without_other_weights_and_says_how_to_get_them(
     empty_cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     kind, reason = choose_redetector(PipelineConfig())
-    assert kind is RedetectorKind.NONE and "gest-stream models fetch gest-detectron" in reason
+    assert kind is RedetectorKind.BUILTIN and "gest-stream models fetch gest-detectron" in reason
     with caplog.at_level(logging.INFO, "gest_stream.build"):
-        assert make_redetector(PipelineConfig()) is None
+        redetector = make_redetector(PipelineConfig())
+    assert redetector is not None and redetector.kind is ReinitialisedBy.BUILTIN
+    redetector.close()
     assert caplog.messages == [f"redetector {reason}"]
 
 
-def test_the_built_in_redetector_is_taken_where_it_is_asked_for() -> None:
-    redetector = make_redetector(redetector_config(kind=RedetectorKind.BUILTIN, device="cpu"))
-    assert redetector is not None and redetector.kind is ReinitialisedBy.BUILTIN
-    redetector.close()
+def test_light_runs_without_networks_unless_one_is_asked_for(empty_cache: Path) -> None:
+    light = PipelineConfig(segmenter=SegmenterKind.LIGHT)
+    kind, reason = choose_redetector(light)
+    assert kind is RedetectorKind.NONE and "gest-stream models fetch gest-detectron" in reason
+    assert make_redetector(light) is None
+    asked = replace(light, redetector=RedetectorConfig(RedetectorKind.BUILTIN, device="cpu"))
+    assert choose_redetector(asked)[0] is RedetectorKind.BUILTIN
 
 
 @pytest.mark.parametrize(
-    ("cuda", "device", "kind"), [(True, "auto", "dino"), (False, "auto", "none"), (True, "cpu", "none")]
+    ("cuda", "device", "kind"), [(True, "auto", "dino"), (False, "auto", "builtin"), (True, "cpu", "builtin")]
 )
 def test_auto_takes_gest_detectrons_weights_where_cuda_is_here(
     cuda: bool, device: str, kind: str, empty_cache: Path, monkeypatch: pytest.MonkeyPatch

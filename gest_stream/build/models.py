@@ -133,7 +133,8 @@ def _warn_of_slowness(config: PipelineConfig, device: str) -> None:
 def choose_redetector(config: PipelineConfig) -> tuple[RedetectorKind, str]:
     """Which redetector `config` gets on this machine, and why, in one line."""
     wanted = config.redetector
-    if choose_segmenter(config)[0] is SegmenterKind.NONE:
+    segmenter = choose_segmenter(config)[0]
+    if segmenter is SegmenterKind.NONE:
         return RedetectorKind.NONE, "none: there is no segmenter that it would prompt"
     if wanted.kind is not RedetectorKind.AUTO:
         return wanted.kind, f"{wanted.kind}: asked for"
@@ -141,10 +142,10 @@ def choose_redetector(config: PipelineConfig) -> tuple[RedetectorKind, str]:
         kind = RedetectorKind.BUILTIN if wanted.checkpoint.suffix == ".safetensors" else RedetectorKind.DINO
         return kind, f"{kind}: its checkpoint {wanted.checkpoint} was given"
     lacking = _what_dino_lacks(config)
+    if lacking and segmenter is SegmenterKind.LIGHT:
+        return RedetectorKind.NONE, f"none: light runs without networks unless one is asked for; not dino: {lacking}"
     if lacking:
-        # hand-seg.md: it sees a hand on a quarter of the held-out frames that show none
-        asked = "builtin still takes other things for hands, so it is used where it is asked for"
-        return RedetectorKind.NONE, f"none: {asked}; dino was not taken: {lacking}"
+        return RedetectorKind.BUILTIN, f"builtin: its weights come with gest-stream; dino was not taken: {lacking}"
     return RedetectorKind.DINO, "dino: gest_detectron's weights and a CUDA device are here"
 
 
