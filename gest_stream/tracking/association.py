@@ -1,6 +1,6 @@
 """Which detection is which hand.
 
-Three passes, each on what the earlier ones left:
+Four passes, each on what the earlier ones left:
 
 1. Detections that lie on each other are one hand; the surer one stays.
 2. Geometry: the assignment of least total cost (Kuhn 1955, "The Hungarian method") between detections and predicted
@@ -35,8 +35,9 @@ _SETTLED = 0.5
 _UNMATCHED = 1.0
 _ELSEWHERE_AGREEMENT = 0.1
 """Landmarks that agree less with a carried mask are not of the hand that it shows."""
-_ELSEWHERE_HANDS = 1.0
-"""Distance that such a mask counts as; a mask may have gone astray, so it bars nothing."""
+_DOUBT_HANDS = 1.0
+"""Distance that counts as: such a mask, and the surely other handedness of a hand that went missing. Masks go astray
+and handedness errs, so neither bars anything alone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,9 +193,9 @@ def _by_geometry(
                 apart += config.handedness_hands * detection.handedness_score * candidate.handedness_certainty
             apart += _MISSED_HANDS * candidate.missed_frames
             if _lies_elsewhere(candidate, detection):
-                apart += _ELSEWHERE_HANDS
+                apart += _DOUBT_HANDS
             if candidate.anywhere and _surely_other(detection, candidate, config):
-                apart += _ELSEWHERE_HANDS
+                apart += _DOUBT_HANDS
             # Concave and below 1, the cost of leaving both alone: one exact and one hopeless pair is better than two
             # middling ones, so a hand that stays does not move over to make room for one that appeared.
             costs[row, column] = apart / (1.0 + apart)
