@@ -30,15 +30,18 @@ _PAGE = """async () => {
   const canvas = document.createElement('canvas'); canvas.width = 480; canvas.height = 360;
   const pen = canvas.getContext('2d');
   window.drawn = {}; window.seen = [];
-  let number = 0;
-  window.timer = setInterval(() => {
-    number = (number + 1) % 4096;
+  let frames = 0;
+  const draw = (now) => {
+    requestAnimationFrame(draw);
+    if (frames++ % 2) return;  // 30 a second
+    const number = (frames >> 1) % 4096 + 1;
     for (let bit = 0; bit < 12; bit++) {
       pen.fillStyle = (number >> bit) & 1 ? '#fff' : '#000';
       pen.fillRect(bit * 40, 0, 40, 360);
     }
-    window.drawn[number] = performance.timeOrigin + performance.now();
-  }, 33);
+    window.drawn[number] = performance.timeOrigin + now;
+  };
+  requestAnimationFrame(draw);
   const pc = window.pc = new RTCPeerConnection();
   pc.addTransceiver(canvas.captureStream().getVideoTracks()[0], {direction: 'sendrecv'});
   const video = document.createElement('video'); video.muted = true; video.autoplay = true; document.body.append(video);
