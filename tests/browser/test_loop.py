@@ -34,8 +34,8 @@ class Loop:
 
 
 def _least_fps(figures: dict[str, Any]) -> float:
-    """25, or where MediaPipe cannot give so many here, most of what it gives in the same run."""
-    return min(25.0, 0.85 * 1000.0 / float(figures["stages_ms"]["landmarks"]))
+    """25, or where MediaPipe or Chromium's camera cannot give so many here, most of what they give in the same run."""
+    return min(25.0, 0.85 * 1000.0 / float(figures["stages_ms"]["landmarks"]), 0.85 * float(figures["fps_sent"]))
 
 
 def _most_ms(figures: dict[str, Any]) -> tuple[float, float]:
@@ -78,7 +78,11 @@ def loop(hand_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Loop:
 
 
 def test_twenty_five_frames_a_second_come_back_at_full_size_or_what_mediapipe_allows(loop: Loop) -> None:
-    assert loop.figures["fps_returned"] >= _least_fps(loop.figures), (loop.figures["stages_ms"], loop.company)
+    assert loop.figures["fps_returned"] >= _least_fps(loop.figures), (
+        loop.figures["fps_sent"],
+        loop.figures["stages_ms"],
+        loop.company,
+    )
     assert loop.figures["size"] == [640, 480]
     assert loop.figures["unreadable"]["returned"] <= 0.02 * loop.figures["results"]["frames_shown"]
 
