@@ -153,7 +153,7 @@ def one_thread() -> Iterator[None]:
 def test_a_short_run_of_the_recipe_beats_what_it_is_told(tmp_path: Path) -> None:
     clips, held = [rendered_wide_clip(seed) for seed in range(12)], [rendered_wide_clip(seed) for seed in range(50, 58)]
     root = put(tmp_path / "data", clips, held)
-    config = training(root, steps=300, batch=8, val_every=300, save_every=300, val_limit=32)
+    config = training(root, steps=400, batch=8, val_every=400, save_every=400, val_limit=32)
     found = train_refiner(config, quiet, lambda: False, SMALL).measurements[-1].iou
     shape, copied = baseline(root, 4, Cue.BOTH), baseline(root, 6, Cue.PAST)
     assert found["landmarks"] > shape + 0.03, f"the landmarks' shape alone reaches {shape:.3f}"
