@@ -6,7 +6,7 @@ the hand's shape by its landmarks, the other hands' shapes, and the last frame's
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -108,15 +108,21 @@ class RefinerNet(nn.Module):
         Returns:
             (B, 3, grid, grid) logits of `MAPS`, and (B,) logits of the hand being there.
         """
-        skipped = []
-        for stage in self.down:
-            x = stage(x)
-            skipped.append(x)
-        x = skipped.pop()
-        seen = self.presence(torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1))[:, 0]
+        x, skipped, seen = way_down(self.down, self.presence, x)
         for stage in self.up:
             x = stage(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skipped.pop()], dim=1))
         return F.pixel_shuffle(self.maps(self.last(x)), 2), seen
+
+
+def way_down(
+    down: Iterable[nn.Module], presence: nn.Module, x: torch.Tensor
+) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor]:
+    """The coarsest map of (B, 10, grid, grid) inputs, those above it, the finest first, and (B,) logits of presence."""
+    maps = []
+    for stage in down:
+        x = stage(x)
+        maps.append(x)
+    return x, maps[:-1], presence(torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1))[:, 0]
 
 
 def folded(state: Mapping[str, torch.Tensor], eps: float = 1e-5) -> dict[str, torch.Tensor]:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gest_stream.models.refiner import MAPS, RefinerNet, RefinerSpec
+from gest_stream.models.refiner import MAPS, RefinerNet, RefinerSpec, way_down
 
 _FOLDS: Final = (((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)), ((1.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
 """How the three rows of a kernel fall on two rows of the small map: for even rows of the doubled one, for odd ones."""
@@ -50,12 +50,7 @@ class RefinerPass(nn.Module):
         Returns:
             (B, grid, grid) logits of the hand, and (B,) logits of its being there.
         """
-        skipped = []
-        for stage in self.down:
-            x = stage(x)
-            skipped.append(x)
-        x = skipped.pop()
-        seen = self.presence(torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1))[:, 0]
+        x, skipped, seen = way_down(self.down, self.presence, x)
         for stage in self.up:
             x = stage(x, skipped.pop())
         return F.pixel_shuffle(self.hand(self.last(x)), 2)[:, 0], seen
