@@ -34,8 +34,8 @@ class Loop:
 
 
 def _least_fps(figures: dict[str, Any]) -> float:
-    """25, or where MediaPipe or Chromium's camera cannot give so many here, most of what they give in the same run."""
-    return min(25.0, 0.85 * 1000.0 / float(figures["stages_ms"]["landmarks"]), 0.85 * float(figures["fps_sent"]))
+    """25, or where MediaPipe cannot give so many here, most of what it gives in the same run."""
+    return min(25.0, 0.85 * 1000.0 / float(figures["stages_ms"]["landmarks"]))
 
 
 def _most_ms(figures: dict[str, Any]) -> tuple[float, float]:

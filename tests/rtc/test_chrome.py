@@ -34,7 +34,7 @@ _PAGE = """async () => {
   const draw = (now) => {
     requestAnimationFrame(draw);
     if (frames++ % 2) return;  // 30 a second
-    const number = (frames >> 1) % 4096 + 1;
+    const number = ((frames + 1) >> 1) % 4096;
     for (let bit = 0; bit < 12; bit++) {
       pen.fillStyle = (number >> bit) & 1 ? '#fff' : '#000';
       pen.fillRect(bit * 40, 0, 40, 360);
