@@ -65,7 +65,9 @@ def builtin(
     val_limit: Annotated[int, typer.Option(help="Held-out samples that are measured.", rich_help_panel=LENGTH)] = 256,
     batch: Annotated[int | None, typer.Option(help="Samples a step.")] = None,
     rate: Annotated[float | None, typer.Option(help="Learning rate at its peak.")] = None,
-    init: Annotated[Path | None, typer.Option(metavar="WEIGHTS", help="Begin with these, of hand-seg.")] = None,
+    init: Annotated[
+        Path | None, typer.Option(metavar="WEIGHTS", help="Begin with these, of hand-seg or the refiner.")
+    ] = None,
     seed: SeedOption = 0,
     threads: Annotated[int, typer.Option(help="CPU threads; 0: as torch likes.")] = 0,
     device: DeviceOption = "auto",

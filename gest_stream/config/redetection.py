@@ -84,7 +84,9 @@ class RedetectionConfig:
         max_interval_frames: What it grows to at most.
         verify_after_frames: A hand that only its mask holds is looked for after so many frames without a sight of
             it; 0 never does.
-        open_tracks: Hands that no track knows become tracks, where the landmarks show none.
+        seek_interval_frames: Frames from one question to the next, at least, while a hand is in view but fewer than the
+            landmarks' detector looks for, which may have missed one; 0 never asks then.
+        open_tracks: Hands that no track knows become tracks.
         open_score: Mean probability that such a hand must have, 0 to 1; and one that is missing where it turns up far
             from where it was. Near to that less (`regions.min_score`) is enough.
         mode: Whether frames wait for it.
@@ -97,6 +99,7 @@ class RedetectionConfig:
     backoff: float = 1.5
     max_interval_frames: int = 60
     verify_after_frames: int = 15
+    seek_interval_frames: int = 15
     open_tracks: bool = True
     open_score: float = 0.75
     mode: RedetectionMode = RedetectionMode.AUTO
@@ -110,5 +113,7 @@ class RedetectionConfig:
         sound = self.max_interval_frames >= self.interval_frames
         require(sound, "redetection.max_interval_frames", expected, self.max_interval_frames)
         require(self.verify_after_frames >= 0, "redetection.verify_after_frames", "0 or more", self.verify_after_frames)
+        sound = self.seek_interval_frames >= 0
+        require(sound, "redetection.seek_interval_frames", "0 or more", self.seek_interval_frames)
         require(0.0 <= self.open_score <= 1.0, "redetection.open_score", "0 to 1", self.open_score)
         require(self.backoff_after >= 0, "redetection.backoff_after", "0 or more", self.backoff_after)

@@ -18,7 +18,7 @@ class RefinerConfig:
         weights: A file that `gest-stream train builtin --preset refiner` wrote; None takes the package's own.
         precision: What it computes in; auto takes bfloat16 on a CPU that has a unit for it (AMX).
         grid: Cells of a side of the crop that a hand is looked at in, a multiple of 32; 0 takes what it was trained on
-            (128). Time grows with its square.
+            (160). Time grows with its square.
         wrist_cut: Cut the masks of hands with landmarks at the wrist's line, which the landmarks know better.
         carry_decay: Factor on the score of a mask for each frame on which neither landmarks nor redetector see the
             hand, above 0 to 1: a sure one is held for about 34 frames.

@@ -33,7 +33,7 @@ class RefinerSpec:
 
     widths: tuple[int, ...] = (16, 32, 64, 96, 128)
     depths: tuple[int, ...] = (0, 1, 1, 2, 1)
-    grid: int = 128
+    grid: int = 160
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.depths) or not self.widths or min(self.widths) < 1 or min(self.depths) < 0:

@@ -7,8 +7,10 @@ A question is wanted
     DISAGREEMENT  while landmarks and mask of a hand disagree although it was prompted again
     VERIFY        once a hand has been held by its mask alone for `verify_after_frames`; sooner where it was found
                   only just now, because hands come out from behind things bit by bit
+    FEWER         while some hand is in view, but fewer than the landmarks' detector looks for
 
-and it is put at most every `interval_frames`, ever more rarely while the answers do not help.
+and it is put at most every `interval_frames`, for fewer hands every `seek_interval_frames`, ever more rarely while the
+answers do not help.
 """
 
 from __future__ import annotations
@@ -35,6 +37,11 @@ class AskReason(StrEnum):
     NONE = "none"
     DISAGREEMENT = "disagreement"
     VERIFY = "verify"
+    FEWER = "fewer"
+
+
+_OF_NO_LOSS = (AskReason.NONE, AskReason.FEWER)
+"""They go on for as long as there is nothing more to see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,10 @@ class AskMemory:
 
 
 def wanted(
-    memories: Iterable[tuple[int, LossMemory]], loss: LossConfig, config: RedetectionConfig
+    memories: Iterable[tuple[int, LossMemory]],
+    loss: LossConfig,
+    config: RedetectionConfig,
+    most_hands: int | None = None,
 ) -> frozenset[tuple[AskReason, int]]:
     """What there is to ask about on this frame.
 
@@ -63,11 +73,12 @@ def wanted(
         memories: Every live hand's id and memory, after `on_landmarks`; `unmasked` is that of the frame before.
         loss: When landmarks and mask count as disagreeing.
         config: When a hand held by its mask is looked for.
+        most_hands: As many hands as the landmarks' detector looks for; None where that is not known.
     """
-    wants, shown = set(), False
+    wants, shown = set(), 0
     for track_id, memory in memories:
         with_landmarks, masked = memory.missed_frames == 0, not memory.unmasked
-        shown |= with_landmarks or masked
+        shown += with_landmarks or masked
         if with_landmarks:
             # told apart from the first disagreement, which the landmarks themselves may settle
             lasting = memory.disagreed_frames > loss.reprompt_after_frames
@@ -81,6 +92,8 @@ def wanted(
             wants.add((AskReason.VERIFY, track_id))
     if not shown and not wants:
         wants.add((AskReason.NONE, 0))
+    if shown and config.seek_interval_frames and most_hands is not None and shown < most_hands:
+        wants.add((AskReason.FEWER, 0))
     return frozenset(wants)
 
 
@@ -103,13 +116,14 @@ def on_frame(
 
     Returns:
         The memory with the question taken as put, and whether it is. A new loss ends the back-off; that there is
-        no hand at all does not, however often one is found for a moment.
+        no hand at all, or no further one, does not, however often one is found for a moment.
     """
-    fresh = any(reason is not AskReason.NONE for reason, _ in wants - memory.wants)
+    fresh = any(reason not in _OF_NO_LOSS for reason, _ in wants - memory.wants)
     memory = replace(waited(memory, steps), wants=wants)
     if fresh:
         memory = replace(memory, interval=0.0, unhelpful=0)
-    interval = max(memory.interval, config.interval_frames)
+    seeks = all(reason is AskReason.FEWER for reason, _ in wants)
+    interval = max(memory.interval, config.seek_interval_frames if seeks else config.interval_frames)
     if not wants or (memory.frames_since is not None and memory.frames_since < interval):
         return memory, False
     return replace(memory, frames_since=0, interval=float(interval)), True

@@ -47,10 +47,11 @@ class Reacquisition:
     Args:
         redetection: Puts the questions.
         config: Of the tracker.
+        most_hands: As many hands as the landmarks' detector looks for; None where that is not known.
     """
 
-    def __init__(self, redetection: Redetection, config: TrackerConfig) -> None:
-        self._redetection, self._config = redetection, config
+    def __init__(self, redetection: Redetection, config: TrackerConfig, most_hands: int | None = None) -> None:
+        self._redetection, self._config, self._most_hands = redetection, config, most_hands
         self._memory = AskMemory()
         self._answer: Answer | None = None
         self._regions: tuple[HandRegion, ...] = ()
@@ -84,7 +85,8 @@ class Reacquisition:
         """
         self._redetection.note(frame)
         config = self._config.redetection
-        wants = wanted(((track.id, track.memory) for track in tracks), self._config.loss, config)
+        memories = [(track.id, track.memory) for track in tracks]
+        wants = wanted(memories, self._config.loss, config, self._most_hands)
         if not self._redetection.busy:
             self._memory, due = on_frame(self._memory, wants, steps, config)
             if due:
@@ -108,12 +110,25 @@ class Reacquisition:
         returned = {index: k for index, k in seen.returned.items() if self._is_likely(answer.regions[index], tracks[k])}
         for index, k in returned.items():
             prompts[tracks[k].id] = self._prompt(tracks[k], answer.regions[index])
-        landmarks = any(track.landmarks is not None for track in tracks)
-        config = self._config.redetection
-        unknown = [answer.regions[index] for index in seen.unknown] if config.open_tracks and not landmarks else []
-        new = tuple(region for region in unknown if region.score >= config.open_score)
-        self._memory = on_answer(self._memory, helped or bool(returned), config)
+        new = self._new_ones([answer.regions[index] for index in seen.unknown], tracks, wants)
+        self._memory = on_answer(self._memory, helped or bool(returned), self._config.redetection)
         return Found(prompts, new, answer.took_ms)
+
+    def _new_ones(
+        self, unknown: Sequence[HandRegion], tracks: Sequence[LiveTrack], wants: frozenset[tuple[AskReason, int]]
+    ) -> tuple[HandRegion, ...]:
+        """Of the hands that no track knows, those that are to become tracks.
+
+        Landmarks that show hands are believed that there are no more, but for those that the detector does not see of
+        the hands it looks for.
+        """
+        config = self._config.redetection
+        sure = [region for region in unknown if config.open_tracks and region.score >= config.open_score]
+        if any(track.landmarks is not None for track in tracks):
+            known = sum(track.landmarks is not None or track.last_mask is not None for track in tracks)
+            most = self._most_hands if (AskReason.FEWER, 0) in wants and self._most_hands is not None else 0
+            sure = sure[: max(0, most - known)]
+        return tuple(sure)
 
     def _is_likely(self, region: HandRegion, track: LiveTrack) -> bool:
         """Whether a region is a missing hand: surely a hand, or near to where that was."""

@@ -79,7 +79,9 @@ class TrackerCore:
         self._tracks: list[LiveTrack] = []
         self._ids = itertools.count(1)
         self._user = UserPrompts(lambda: next(self._ids))
-        self._reacquisition = Reacquisition(redetection, self._config) if redetection is not None else None
+        self._reacquisition = None
+        if redetection is not None:
+            self._reacquisition = Reacquisition(redetection, self._config, most_hands)
         self._segmented: set[int] = set()
         self._size: tuple[int, int] | None = None
         self._seq: int | None = None

@@ -32,7 +32,7 @@ def augment(
         A picture of the canvas' size; what lies beyond the old picture's edge is mirrored, and its labels not known.
     """
     moved = _move(picture, canvas, rng, config)
-    image = _relight(moved.image, rng, config)
+    image = relight(moved.image, rng, config)
     return LabelledImage(_degrade(image, rng, config), moved.labels)
 
 
@@ -79,8 +79,14 @@ def _centre(
     return np.asarray(rng.uniform(low, high), np.float64)
 
 
-def _relight(image: NDArray[np.uint8], rng: np.random.Generator, config: AugmentConfig) -> NDArray[np.uint8]:
-    """Brightness, contrast, saturation and tint; all four are one affine map of a pixel's colour."""
+def relight(image: NDArray[np.uint8], rng: np.random.Generator, config: AugmentConfig) -> NDArray[np.uint8]:
+    """Another brightness, contrast, saturation and tint; all four are one affine map of a pixel's colour.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; stays as it is.
+        rng: What is drawn from.
+        config: How far it goes: `light` and `tint`.
+    """
     import cv2
 
     if config.light == 0.0 and config.tint == 0.0:

@@ -37,7 +37,7 @@ class BuiltinTraining:
         val_limit: Held-out samples that are measured.
         resume: Go on with the training of `out`.
         overwrite: Give up an unfinished training of `out`.
-        init: Weights of hand-seg to begin with; None draws them from the seed.
+        init: Weights of the same preset to begin with, hand-seg or refiner; None draws them from the seed.
         patience: Always 0: it ends with its steps or its time.
     """
 
@@ -64,8 +64,10 @@ class BuiltinTraining:
             raise ConfigError(f"{self.out}: the name of built-in weights ends in .safetensors; call it {self.out.stem}")
         if self.resume and self.overwrite:
             raise ConfigError("to go on with a training and to give it up exclude each other; resume or overwrite")
-        if self.init is not None and (self.resume or self.preset != "hand-seg"):
-            raise ConfigError("weights to begin with are for a new training of hand-seg only; leave --init out")
+        if self.init is not None and (self.resume or self.preset not in ("hand-seg", "refiner")):
+            raise ConfigError(
+                "weights to begin with are for a new training of hand-seg or the refiner only; leave --init out"
+            )
         require(self.steps is None or self.steps >= 1, "steps", "1 or more", self.steps)
         sound = self.minutes is None or (math.isfinite(self.minutes) and self.minutes > 0)
         require(sound, "minutes", "a number above 0", self.minutes)

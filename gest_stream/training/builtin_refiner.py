@@ -18,6 +18,7 @@ from gest_stream.training.builtin_config import BuiltinTraining
 from gest_stream.training.builtin_refiner_episode import Cue, Sample
 from gest_stream.training.builtin_refiner_loss import as_batch, refiner_loss
 from gest_stream.training.builtin_refiner_pool import ClipPool, EpisodeStream, held_episodes, load_pool
+from gest_stream.training.builtin_refiner_start import read_start, start_with
 from gest_stream.training.builtin_store import save_builtin
 from gest_stream.training.progress import OnProgress, Stage, TrainingProgress, TrainingResult
 from gest_stream.training.run import TrainingRun, state_to_start_with
@@ -53,6 +54,7 @@ def train_refiner(
     Raises:
         ConfigError: An unfinished training would be given up, or gone on with otherwise than it was begun.
         InvalidInputError: There are no clips, or they are damaged.
+        WeightsError: Those to begin with are absent, damaged or of another network.
         DeviceError: The device is not there.
         SinkError: The outputs cannot be written.
     """
@@ -96,15 +98,21 @@ class RefinerLoop(TrainingRun[BuiltinTraining, list[Sample]]):
         self._device = find_device(config.device)
         torch.manual_seed(config.seed)
         self._net = RefinerNet(spec, normalised=True).to(self._device).to(memory_format=torch.channels_last)
+        if config.init is not None:
+            samples = [episode.next() for episode in self._stream(0).begin(0)]
+            start_with(self._net, read_start(config.init, spec), as_batch(samples, self._device)[0])
         self._average = {name: value.detach().clone() for name, value in self._net.state_dict().items()}
         self._optimizer = torch.optim.AdamW(self._net.parameters(), state.settings["rate"], weight_decay=_WEIGHT_DECAY)
         self._half = self._device.type == "cuda" or multiplies_bfloat16()
         self._beliefs: np.ndarray[Any, Any] | None = None
 
+    def _stream(self, unroll_from: int) -> EpisodeStream:
+        return EpisodeStream(self._pool, self._state.settings["batch"], self._spec.grid, self._config.seed, unroll_from)
+
     def _batches(self, first: int) -> Generator[list[Sample], None, None]:
         settings = self._state.settings
         unroll_from = int(_UNROLL_FROM * settings["steps"]) if settings["steps"] else 500
-        stream = EpisodeStream(self._pool, settings["batch"], self._spec.grid, self._config.seed, unroll_from)
+        stream = self._stream(unroll_from)
         step = first
         while True:
             episodes = stream.begin(step)
@@ -178,6 +186,7 @@ class RefinerLoop(TrainingRun[BuiltinTraining, list[Sample]]):
             "preset": self._config.preset,
             "spec": self._spec.as_metadata(),
             "seed": self._config.seed,
+            "init": self._config.init.name if self._config.init is not None else None,
             "steps": self._state.step,
             "elapsed_s": round(self._state.elapsed_s, 1),
             "clips": self._pool.sizes,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gest_stream.errors import InvalidInputError
 from gest_stream.models.hand_seg_net import CELL_PX, CLASSES, INPUT_PX, fit_frame
-from gest_stream.training.augment import augment
+from gest_stream.training.augment import augment, relight
 from gest_stream.training.config import AugmentConfig
 from gest_stream.training.labels import BACKGROUND, FOREARM, HAND, IGNORE, LabelledImage
 from gest_stream.training.ordered import in_order
@@ -34,12 +34,18 @@ SHARES: Final[Mapping[ClipKind, float]] = {
 
 _WITH_ARMS: Final = (ClipKind.RENDERED, ClipKind.COMPOSITED)
 
-AUGMENT: Final = AugmentConfig(zoom=1.4, turn_deg=12.0, light=0.25, tint=0.06, blur=0.05, noise=0.08, jpeg=0.08)
-"""Little: clips have gone through a camera of their own, and in an hour the network sees few of them often."""
+AUGMENT: Final = AugmentConfig(zoom=1.7, turn_deg=15.0, light=0.3, tint=0.08, blur=0.05, noise=0.08, jpeg=0.08)
+"""Blur, noise and compression little: clips have gone through a camera of their own. Zoom makes small hands of large
+ones, which the network finds worst."""
 
-PASTE: Final = 0.2
+PASTE: Final = 0.3
 """Chance that the hands and forearms of another picture are pasted over one (Ghiasi et al. 2021, simple copy-paste):
 hands that were rendered for seconds so meet more backgrounds, and other hands, than were rendered."""
+RELIT: Final = 0.25
+"""Chance that a picture's own hands and forearms are pasted over it in another light: the same shape, but lighter or
+darker than what it was rendered before."""
+OWN_LIGHT: Final = AugmentConfig(light=0.4, tint=0.12)
+"""What changes hands that are pasted over their own picture; only light and tint."""
 
 _CANVASES: Final = ((INPUT_PX, 192), (INPUT_PX, 144), (INPUT_PX, INPUT_PX), (192, INPUT_PX), (144, INPUT_PX))
 """(width, height) of the pictures of a step: 4:3, 16:9, 1:1, and upright as phones record."""
@@ -226,6 +232,8 @@ def batches(
             over = pictures.draw(rng, cut_out=True)
             if over.arms_labelled:
                 moved = pasted(moved, augment(over.picture, canvas, rng, AUGMENT))
+        elif drawn.arms_labelled and rng.random() < RELIT:
+            moved = pasted(moved, LabelledImage(relight(moved.image, rng, OWN_LIGHT), moved.labels))
         return network_input(SegPicture(moved, drawn.arms_labelled))
 
     places = ((step, slot) for step in count(first) for slot in range(batch))

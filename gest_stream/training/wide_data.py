@@ -199,6 +199,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--empty", type=int, default=600, help="clips without a hand")
     parser.add_argument("--frames", type=int, default=6, help="of each clip; fewer show more scenes in the same time")
+    parser.add_argument("--longer-side", type=int, default=320, help="of the pictures, pixels; 64 or more")
     parser.add_argument("--held-out", type=int, default=60, help="clips of each of these kinds for measuring only")
     parser.add_argument("--real", type=Path, nargs="*", default=[], help="folders of sets, each with a manifest.jsonl")
     parser.add_argument("--real-pictures", type=int, help="how many real pictures to take; all where not told")
@@ -254,6 +255,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             given.folder,
             given.seed,
             given.frames,
+            given.longer_side,
             backgrounds=folder_pictures(given.backgrounds),
             nobody=given.nobody,
             sets=set_folders(given.real),

@@ -220,7 +220,7 @@ def test_a_forgotten_hand_and_a_frame_of_another_size_have_no_mask() -> None:
     assert step(one, Observation(1), size=(640, 480)) == {}
 
 
-@pytest.mark.parametrize(("grid", "cells"), [(0, 128), (192, 192)])
+@pytest.mark.parametrize(("grid", "cells"), [(0, 160), (192, 192)])
 def test_hands_are_looked_at_as_finely_as_the_settings_say(grid: int, cells: int) -> None:
     one = segmenter(grid=grid)
     step(one, hand())

@@ -14,7 +14,12 @@ from gest_stream.types import TrackState
 
 LOSS = LossConfig(reprompt_after_frames=2)
 CONFIG = RedetectionConfig(
-    interval_frames=4, backoff_after=2, backoff=2.0, max_interval_frames=20, verify_after_frames=10
+    interval_frames=4,
+    backoff_after=2,
+    backoff=2.0,
+    max_interval_frames=20,
+    verify_after_frames=10,
+    seek_interval_frames=6,
 )
 SEEN = LossMemory(TrackState.TRACKED, seen_frames=9)
 LOST = LossMemory(TrackState.LOST, seen_frames=9, missed_frames=6, unseen_frames=6, unmasked=True)
@@ -61,6 +66,18 @@ def test_nothing_is_verified_where_that_is_off() -> None:
     assert wanted([(1, held)], LOSS, replace(CONFIG, verify_after_frames=0)) == frozenset()
 
 
+@pytest.mark.parametrize(
+    ("shown", "most", "asked"), [(1, 2, True), (2, 2, False), (3, 2, False), (1, 1, False), (1, None, False)]
+)
+def test_further_hands_are_asked_for_where_the_detector_could_see_more(
+    shown: int, most: int | None, asked: bool
+) -> None:
+    seen = [(number, SEEN) for number in range(shown)]
+    assert wanted(seen, LOSS, CONFIG, most) == ({(AskReason.FEWER, 0)} if asked else frozenset())
+    assert wanted(seen, LOSS, replace(CONFIG, seek_interval_frames=0), most) == frozenset()
+    assert wanted([], LOSS, CONFIG, most) == {(AskReason.NONE, 0)}
+
+
 def asked_on(wants: list[frozenset[tuple[AskReason, int]]], helps: bool = False, steps: int = 1) -> list[int]:
     """Frames on which the question is put, each answered at once."""
     memory, asked = AskMemory(), []
@@ -95,6 +112,12 @@ def test_where_there_is_no_hand_a_passing_find_does_not_end_the_back_off() -> No
     assert all(b - a >= 20 for a, b in zip(asked[5:], asked[6:], strict=False)) and len(asked) > 6
 
 
+def test_further_hands_are_asked_for_more_rarely_than_lost_ones() -> None:
+    fewer = frozenset({(AskReason.FEWER, 0)})
+    assert asked_on([fewer] * 80) == [0, 6, 12, 24, 44, 64]
+    assert asked_on([fewer] * 7 + [fewer | WANT] * 10, helps=True) == [0, 6, 10, 14]
+
+
 def test_dropped_frames_count() -> None:
     assert asked_on([WANT] * 6, helps=True, steps=2) == [0, 2, 4]
 
@@ -116,6 +139,7 @@ def test_frames_pass_while_a_question_is_open() -> None:
         {"open_score": 1.5},
         {"max_interval_frames": 2},
         {"verify_after_frames": -1},
+        {"seek_interval_frames": -1},
     ],
 )
 def test_settings_out_of_range_name_themselves(wrong: dict[str, float]) -> None:

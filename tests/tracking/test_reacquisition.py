@@ -63,9 +63,10 @@ def run(
     frames: int,
     segmenter: ScriptedSegmenter | None = None,
     config: TrackerConfig = CONFIG,
+    most_hands: int | None = None,
 ) -> list[FrameResult]:
     redetection = Redetection(redetector, None, config.redetection.regions) if redetector is not None else None
-    core = TrackerCore(ScriptedDetector(detected), segmenter or ForgettingSegmenter(), config, redetection)
+    core = TrackerCore(ScriptedDetector(detected), segmenter or ForgettingSegmenter(), config, redetection, most_hands)
     with core:
         return [core.step(make_frame(seq, SIZE)) for seq in range(frames)]
 
@@ -191,6 +192,16 @@ def test_unknown_regions_open_no_tracks_beside_landmarks_or_where_that_is_off() 
     closed = replace(CONFIG, redetection=replace(CONFIG.redetection, open_tracks=False))
     results = run(lambda seq: [], seen_by_redetector(both), 30, config=closed)
     assert {track_id for result in results for track_id in ids(result)} == set()
+
+
+@pytest.mark.parametrize(("most", "known"), [(1, {1}), (2, {1, 2}), (3, {1, 2, 3})])
+def test_beside_landmarks_as_many_hands_are_found_as_the_detector_looks_for(most: int, known: set[int]) -> None:
+    there = seen_by_redetector(lambda seq: [hand(100), hand(300), hand(500)])
+    results = run(lambda seq: [hand(100)], there, 40, ScriptedSegmenter(), most_hands=most)
+    assert {track_id for result in results for track_id in ids(result)} == known
+    found = [track for track in results[-1].tracks if track.id > 1]
+    truths = [hull_mask(hand(x), SIZE) for x in (300, 500)]
+    assert all(track.mask is not None and max(track.mask.iou(t) for t in truths) > 0.8 for track in found)
 
 
 def test_a_doubtful_region_opens_no_track_but_finds_a_missing_hand_near_to_where_it_was() -> None:

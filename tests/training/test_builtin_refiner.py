@@ -12,15 +12,17 @@ import torch
 
 from gest_stream.cli.train_builtin import preset_trainer
 from gest_stream.config import RefinerConfig
-from gest_stream.errors import ConfigError, InvalidInputError
+from gest_stream.errors import ConfigError, InvalidInputError, WeightsError
 from gest_stream.models.builtin import read_builtin
 from gest_stream.models.builtin_segmenter import load_refiner
-from gest_stream.models.refiner import RefinerSpec
+from gest_stream.models.refiner import RefinerNet, RefinerSpec, build_refiner, folded
 from gest_stream.training.builtin_config import BuiltinTraining
 from gest_stream.training.builtin_refiner import train_refiner
 from gest_stream.training.builtin_refiner_episode import Cue, Sample
 from gest_stream.training.builtin_refiner_loss import as_batch, refiner_loss
 from gest_stream.training.builtin_refiner_pool import held_episodes, load_pool
+from gest_stream.training.builtin_refiner_start import read_start, start_with
+from gest_stream.training.builtin_store import save_builtin
 from gest_stream.training.progress import StopReason, TrainingProgress
 from gest_stream.training.wide_clips import ClipKind, WideClip, clip_path
 from tests.training.refiner_clips import drawn_clip, rendered_wide_clip
@@ -159,3 +161,25 @@ def test_a_short_run_of_the_recipe_beats_what_it_is_told(tmp_path: Path) -> None
     assert found["landmarks"] > shape + 0.03, f"the landmarks' shape alone reaches {shape:.3f}"
     assert found["carried"] > copied + 0.05, f"the last mask, left where it was, reaches {copied:.3f}"
     assert found["presence"] > 0.75
+
+
+def test_weights_without_normalisations_start_a_training_that_computes_the_same() -> None:
+    torch.manual_seed(0)
+    learnt = RefinerNet(TINY, normalised=True)
+    crops = torch.randn(6, 10, 32, 32)
+    for _ in range(3):
+        learnt(crops)
+    plain = folded(learnt.state_dict())
+    before = build_refiner(plain, TINY)(crops)[0]
+    net = RefinerNet(TINY, normalised=True)
+    start_with(net, plain, crops)
+    assert torch.allclose(net(crops)[0], before, atol=1e-3)
+    assert torch.allclose(build_refiner(folded(net.state_dict()), TINY)(crops)[0], before, atol=1e-3)
+
+
+def test_a_training_begins_with_weights_of_the_same_network_only(tmp_path: Path) -> None:
+    path = tmp_path / "refiner.safetensors"
+    save_builtin(path, folded(RefinerNet(TINY, normalised=True).state_dict()), {"spec": TINY.as_metadata()})
+    assert set(read_start(path, replace(TINY, grid=64))) == set(RefinerNet(TINY).state_dict())
+    with pytest.raises(WeightsError, match=r"refiner\.safetensors: is built of \(8, 12, 16\)"):
+        read_start(path, SMALL)
