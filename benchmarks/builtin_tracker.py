@@ -3,12 +3,14 @@
     python -m benchmarks.builtin_tracker [--videos N …] [--weights FILE] [--sheets FOLDER] [--json out.json]
 
 Landmarks come from the real MediaPipe, once for each clip; every segmenter then runs in the real tracker, without a
-redetector. Of every hand that can be seen (a tenth of it, and 400 pixels), the mask that overlaps it most is the
+redetector; "refiner and hand-seg" is the refiner with the built-in one, as `auto` has it, for whose answers frames
+wait. Of every hand that can be seen (a tenth of it, and 400 pixels), the mask that overlaps it most is the
 hand's; a missing mask counts as 0. "With landmarks" are the frames on which MediaPipe's landmarks agree with the
 hand's true mask by half. Boundary F follows Perazzi et al. 2016 (DAVIS), with a tolerance of 0.8% of the picture's
 diagonal. Flicker is the mean change of IoU from frame to frame of a hand. Consistency follows Varghese et al. 2020
 ("Unsupervised Temporal Consistency Metric for Video Segmentation"): the mean IoU of a mask with that of the frame
-before, moved by optical flow; it needs no truth, and is given for the real clip. An id switch is a frame on which
+before, moved by optical flow; it needs no truth, and is given for the real clip. A stray mask overlaps no hand by a
+tenth. An id switch is a frame on which
 another track than before lies on the hand.
 """
 
@@ -60,7 +62,7 @@ class System:
     config: PipelineConfig
 
 
-def systems(weights: Path | None) -> list[System]:
+def systems(weights: Path | None, redetector: Path | None) -> list[System]:
     """What can be measured here."""
     off = RedetectorConfig(RedetectorKind.NONE)
     found = [System("light", PipelineConfig(segmenter=SegmenterKind.LIGHT, redetector=off))]
@@ -69,6 +71,12 @@ def systems(weights: Path | None) -> list[System]:
             refiner = RefinerConfig(weights=weights, grid=grid)
             config = PipelineConfig(segmenter=SegmenterKind.BUILTIN, refiner=refiner, redetector=off)
             found.append(System(name, config))
+        if redetector is not None or builtin_path("hand-seg").exists():
+            with_redetector = RedetectorConfig(RedetectorKind.BUILTIN, checkpoint=redetector)
+            config = PipelineConfig(
+                segmenter=SegmenterKind.BUILTIN, refiner=RefinerConfig(weights=weights), redetector=with_redetector
+            )
+            found.append(System("refiner and hand-seg", config))
     if builtin_path("sam2-nano").exists():
         sam2 = Sam2Config(size=Sam2Size.NANO, device="cpu")
         found.append(System("sam2-nano", PipelineConfig(segmenter=SegmenterKind.SAM2, sam2=sam2, redetector=off)))
@@ -80,7 +88,8 @@ def run(
 ) -> tuple[list[FrameResult], list[float]]:
     """Every result, and the segmenter's milliseconds a hand where there was one."""
     results, ms = [], []
-    with HandTracker(system.config, detector=ScriptedDetector(detections.__getitem__)) as tracker:
+    detector, redetector = ScriptedDetector(detections.__getitem__), make_redetector(system.config)
+    with HandTracker(system.config, detector=detector, redetector=redetector) as tracker:
         for frame in footage.frames:
             timer = StageTimer()
             with timer.stage("segment"):
@@ -121,7 +130,14 @@ def scored(
             if iou >= MATCHED:
                 switches += held is not None and held != track_id
                 held = track_id
-    return {"ious": ious, "prompted": prompted, "edges": edges, "changes": changes, "switches": switches}
+    strays = [
+        max((track.mask.iou(truth) for truth in footage.masks[number] if truth.area_px), default=0.0) <= OVERLAP
+        for number, result in enumerate(results)
+        for track in result.tracks
+        if track.mask is not None and track.mask.area_px
+    ]
+    lists = {"ious": ious, "prompted": prompted, "edges": edges, "changes": changes, "strays": strays}
+    return {**lists, "switches": switches}
 
 
 def consistencies(footage: Footage, results: Mapping[str, Sequence[FrameResult]]) -> dict[str, float]:
@@ -179,6 +195,7 @@ def _summary(values: dict[str, list[Any]]) -> dict[str, Any]:
         "iou_mean_where_masked": round(float(ious[ious > 0].mean()), 4),
         "boundary_f_mean": mean("edges"),
         "flicker_mean_iou_change": mean("changes"),
+        "stray_masks_share": mean("strays"),
         "id_switches_by_clip": values["switches"],
         "crossing_clips_without_id_switch_share": _share(crossing) if crossing else None,
         "ms_per_hand_p50": round(float(np.percentile(joined("ms"), 50)), 2),
@@ -228,9 +245,8 @@ def measure_egocentric(chosen: Sequence[System], weights: Path | None, sheets: P
     for system in chosen:
         wanted = RedetectorConfig(RedetectorKind.BUILTIN, checkpoint=weights)
         redetector = make_redetector(PipelineConfig(redetector=wanted))
-        with HandTracker(
-            system.config, detector=ScriptedDetector(detections.__getitem__), redetector=redetector
-        ) as tracker:
+        detector = ScriptedDetector(detections.__getitem__)
+        with HandTracker(system.config, detector=detector, redetector=redetector) as tracker:
             results = [tracker.step(frame) for frame in footage.frames]
         masked = [any(t.mask is not None and t.mask.area_px > 0 for t in result.tracks) for result in results]
         ids = {track.id for result in results for track in result.tracks}
@@ -286,7 +302,7 @@ def main() -> None:
 
     torch.set_num_threads(1)  # milliseconds are those of one core
     head = conditions()
-    chosen = [one for one in systems(args.weights) if args.systems is None or one.name in args.systems]
+    chosen = [one for one in systems(args.weights, args.redetector) if args.systems is None or one.name in args.systems]
     figures = {
         "videos": list(args.videos),
         "held_out_videos": measure_truth([held_out_footage(k, args.data) for k in args.videos], chosen, args.sheets),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gest_stream.errors import InvalidInputError
+from gest_stream.training import builtin_seg_data
 from gest_stream.training.builtin_seg_data import (
     SegPicture,
     SegPictures,
@@ -21,6 +22,7 @@ from gest_stream.training.builtin_seg_data import (
     pictures_of,
     training_clips,
 )
+from gest_stream.training.config import AugmentConfig
 from gest_stream.training.labels import BACKGROUND, FOREARM, HAND, IGNORE, LabelledImage
 from gest_stream.training.wide_clips import ClipKind, WideClip
 from tests.training.wide_scene import disc_clip, write_discs
@@ -133,6 +135,26 @@ def test_hands_and_forearms_are_pasted_over_and_nothing_else() -> None:
     assert both.labels[30, [10, 25, 50, 70, 90]].tolist() == [IGNORE, HAND, FOREARM, IGNORE, IGNORE]
     assert both.image[30, [10, 25, 50, 70, 90], 0].tolist() == [10, 250, 250, 10, 10]
     assert 10 < both.image[30, 20, 0] < 250
+
+
+def test_hands_and_forearms_alone_are_seen_in_another_light(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.full((144, 256), BACKGROUND, np.uint8)
+    labels[:, :64] = HAND
+    plain = AugmentConfig(flip=0.0, zoom=1.0, turn_deg=0.0, light=0.0, tint=0.0, blur=0.0, noise=0.0, jpeg=0.0)
+    monkeypatch.setattr(builtin_seg_data, "AUGMENT", plain)
+    monkeypatch.setattr(builtin_seg_data, "PASTE", 0.0)
+    monkeypatch.setattr(builtin_seg_data, "RELIT", 1.0)
+    for arms_labelled in (True, False):
+        seen = SegPicture(LabelledImage(np.full((144, 256, 3), 120, np.uint8), labels), arms_labelled)
+        batch = next(batches(SegPictures({ClipKind.RENDERED: [seen]}), 0, 8, 0, 1))
+        hand = batch.shares[:, 1].repeat_interleave(2, dim=1).repeat_interleave(2, dim=2) == 255
+        none = batch.shares[:, 0].repeat_interleave(2, dim=1).repeat_interleave(2, dim=2) == 255
+        if arms_labelled:
+            assert (batch.images[none] == 120).float().mean() > 0.98 and (
+                batch.images[hand] != 120
+            ).float().mean() > 0.9
+        else:
+            assert bool((batch.images[hand] == 120).all())
 
 
 def test_batches_follow_from_the_seed_and_the_step_alone() -> None:

@@ -97,10 +97,11 @@ def test_the_command_makes_what_is_missing_and_keeps_what_is_there(
     assert "12 of 12 clips" in capsys.readouterr().out
 
 
-def test_clips_can_be_of_fewer_frames(tmp_path: Path) -> None:
+def test_clips_can_be_of_fewer_frames_and_smaller(tmp_path: Path) -> None:
     arguments = ["--folder", str(tmp_path), "--rendered", "0", "--composited", "0", "--held-out", "0", "--empty", "1"]
-    assert main([*arguments, "--frames", "2", "--workers", "1"]) == 0
-    assert len(WideClip.load(clip_path(tmp_path, ClipKind.EMPTY, 0))) == 2
+    assert main([*arguments, "--frames", "2", "--longer-side", "96", "--workers", "1"]) == 0
+    clip = WideClip.load(clip_path(tmp_path, ClipKind.EMPTY, 0))
+    assert len(clip) == 2 and max(clip.size) == 96
 
 
 def test_a_folder_without_sets_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
