@@ -7,7 +7,8 @@ Four passes, each on what the earlier ones left:
    hands, within a gate. Handedness only adds what `handedness_hands` allows, so it decides between hands that lie on
    each other and nowhere else. A lost hand, which geometry says little about, is never given to a detection that is
    surely the other hand. Of a missing hand whose mask is carried the mask says where it is: a detection outside of it
-   goes to another missing hand first.
+   goes to another missing hand first; where the redetector saw the hand in that mask, it never goes to this one, here
+   or in the next pass.
 3. Return: the only missing hand of a handedness takes the only free detection that is surely of that handedness,
    wherever it is. It may take it from a tentative track, which is then the same hand seen before it was recognised.
    Two missing hands of one handedness, or two candidates, are left alone: a new id is better than a stolen one.
@@ -55,6 +56,7 @@ class Candidate:
         missed_frames: Frames it has been missing.
         anywhere: It may be recognised by handedness or count alone.
         carried: Its mask, where it is missing and the mask is trusted.
+        confirmed: The redetector saw the hand in that mask.
     """
 
     hypotheses_px: NDArray[np.float32]
@@ -66,6 +68,7 @@ class Candidate:
     missed_frames: int
     anywhere: bool
     carried: HandMask | None = None
+    confirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +196,8 @@ def _by_geometry(
                 apart += config.handedness_hands * detection.handedness_score * candidate.handedness_certainty
             apart += _MISSED_HANDS * candidate.missed_frames
             if _lies_elsewhere(candidate, detection):
+                if candidate.confirmed:
+                    continue
                 apart += _DOUBT_HANDS
             if candidate.anywhere and _surely_other(detection, candidate, config):
                 apart += _DOUBT_HANDS
@@ -240,7 +245,10 @@ def _by_handedness(
         ]
         if len(sure) != 1 or len(free) != 1 or len(missing) != 1 or not candidates[missing[0]].anywhere:
             continue
-        if _of_like_size(detections[sure[0]], candidates[missing[0]]):
+        candidate, detection = candidates[missing[0]], detections[sure[0]]
+        if candidate.confirmed and _lies_elsewhere(candidate, detection):
+            continue
+        if _of_like_size(detection, candidate):
             found[sure[0]] = missing[0]
     return found
 

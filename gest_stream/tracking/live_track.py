@@ -132,6 +132,7 @@ class LiveTrack:
             self.memory.missed_frames + steps - 1,
             self._resized or self.memory.missed_frames >= self._config.association.relocate_after_frames,
             self.mask if self.memory.missed_frames > 0 else None,
+            self.memory.sights > 0,
         )
 
     def see(self, landmarks: HandLandmarks, seq: int, steps: int, relocated: bool) -> None:

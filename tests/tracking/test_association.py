@@ -250,3 +250,14 @@ def test_a_hand_that_just_went_missing_leaves_a_detection_that_is_surely_the_oth
 def test_settings_out_of_range_name_themselves(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"association.{next(iter(wrong))}"):
         replace(CONFIG, **wrong)  # type: ignore[arg-type]
+
+
+def test_landmarks_outside_a_mask_in_which_the_redetector_saw_the_hand_are_another_hand() -> None:
+    near, carried = hand(140, side=LEFT), mask_around(500)
+    held = expecting(hand(100, side=LEFT), missed_frames=6, carried=carried)
+    assert pairs([near], [held]) == {0: 0}
+    assert pairs([near], [replace(held, confirmed=True)]) == {}
+    assert pairs([near], [replace(held, confirmed=True, carried=mask_around(140))]) == {0: 0}
+    returning, gone = hand(620, side=LEFT), lost(hand(100, side=LEFT), carried=carried)
+    assert associate([returning], [gone], CONFIG).matches == (Match(0, 0, relocated=True),)
+    assert associate([returning], [replace(gone, confirmed=True)], CONFIG).matches == ()
