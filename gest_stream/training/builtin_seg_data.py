@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 SHARES: Final[Mapping[ClipKind, float]] = {
     ClipKind.RENDERED: 0.45,
     ClipKind.COMPOSITED: 0.3,
-    ClipKind.REAL: 0.25,
-    ClipKind.EMPTY: 0.25,
+    ClipKind.REAL: 0.3,
+    ClipKind.EMPTY: 0.35,
 }
 """Of the pictures of a batch, on average and in proportion to each other; what is not there is left to the others."""
 
@@ -44,7 +44,7 @@ hands that were rendered for seconds so meet more backgrounds, and other hands, 
 RELIT: Final = 0.25
 """Chance that a picture's own hands and forearms are pasted over it in another light: the same shape, but lighter or
 darker than what it was rendered before."""
-OWN_LIGHT: Final = AugmentConfig(light=0.4, tint=0.12)
+OWN_LIGHT: Final = AugmentConfig(light=0.3, tint=0.08)
 """What changes hands that are pasted over their own picture; only light and tint."""
 
 _CANVASES: Final = ((INPUT_PX, 192), (INPUT_PX, 144), (INPUT_PX, INPUT_PX), (192, INPUT_PX), (144, INPUT_PX))
