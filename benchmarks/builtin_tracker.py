@@ -1,17 +1,16 @@
 """The segmenters on the same frames: `light`, the `builtin` refiner (also on a grid of 128 cells) and sam2-nano.
 
-    python -m benchmarks.builtin_tracker [--videos N …] [--weights FILE] [--sheets FOLDER] [--json out.json]
+    python -m benchmarks.builtin_tracker [--videos N …] [--weights FILE] [--redetector FILE] [--sheets FOLDER]
 
 Landmarks come from the real MediaPipe, once for each clip; every segmenter then runs in the real tracker, without a
 redetector; "refiner and hand-seg" is the refiner with the built-in one, as `auto` has it, for whose answers frames
-wait. Of every hand that can be seen (a tenth of it, and 400 pixels), the mask that overlaps it most is the
-hand's; a missing mask counts as 0. "With landmarks" are the frames on which MediaPipe's landmarks agree with the
-hand's true mask by half. Boundary F follows Perazzi et al. 2016 (DAVIS), with a tolerance of 0.8% of the picture's
-diagonal. Flicker is the mean change of IoU from frame to frame of a hand. Consistency follows Varghese et al. 2020
-("Unsupervised Temporal Consistency Metric for Video Segmentation"): the mean IoU of a mask with that of the frame
-before, moved by optical flow; it needs no truth, and is given for the real clip. A stray mask overlaps no hand by a
-tenth. An id switch is a frame on which
-another track than before lies on the hand.
+wait. Of every hand that can be seen (a tenth of it, and 400 pixels), the mask that overlaps it most is the hand's; a
+missing mask counts as 0. "With landmarks" are the frames on which MediaPipe's landmarks agree with the hand's true mask
+by half. Boundary F follows Perazzi et al. 2016 (DAVIS), with a tolerance of 0.8% of the picture's diagonal. Flicker is
+the mean change of IoU from frame to frame of a hand. Consistency follows Varghese et al. 2020 ("Unsupervised Temporal
+Consistency Metric for Video Segmentation"): the mean IoU of a mask with that of the frame before, moved by optical
+flow; it needs no truth, and is of the real clip. A stray mask overlaps no hand by a tenth. An id switch is a frame on
+which another track than before lies on the hand.
 """
 
 from __future__ import annotations
@@ -88,8 +87,7 @@ def run(
 ) -> tuple[list[FrameResult], list[float]]:
     """Every result, and the segmenter's milliseconds a hand where there was one."""
     results, ms = [], []
-    detector, redetector = ScriptedDetector(detections.__getitem__), make_redetector(system.config)
-    with HandTracker(system.config, detector=detector, redetector=redetector) as tracker:
+    with HandTracker(system.config, detector=ScriptedDetector(detections.__getitem__)) as tracker:
         for frame in footage.frames:
             timer = StageTimer()
             with timer.stage("segment"):
@@ -242,7 +240,7 @@ def measure_egocentric(chosen: Sequence[System], weights: Path | None, sheets: P
         "frames": len(footage.frames),
         "landmarks_share": _share([len(hands) > 0 for hands in detections]),
     }
-    for system in chosen:
+    for system in (one for one in chosen if one.config.redetector.kind is RedetectorKind.NONE):
         wanted = RedetectorConfig(RedetectorKind.BUILTIN, checkpoint=weights)
         redetector = make_redetector(PipelineConfig(redetector=wanted))
         detector = ScriptedDetector(detections.__getitem__)

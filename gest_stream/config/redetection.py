@@ -85,8 +85,8 @@ class RedetectionConfig:
         verify_after_frames: A hand that only its mask holds is looked for after so many frames without a sight of
             it; 0 never does.
         seek_interval_frames: Frames from one question to the next, at least, while a hand is in view but fewer than the
-            landmarks' detector looks for, which may have missed one; 0 never asks then.
-        open_tracks: Hands that no track knows become tracks.
+            landmarks' detector looks for (`hands.max_hands`), which may have missed one; 0 never asks then.
+        open_tracks: Hands that no track knows become tracks; beside landmarks only as many as the detector looks for.
         open_score: Mean probability that such a hand must have, 0 to 1; and one that is missing where it turns up far
             from where it was. Near to that less (`regions.min_score`) is enough.
         mode: Whether frames wait for it.

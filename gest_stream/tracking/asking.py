@@ -9,8 +9,8 @@ A question is wanted
                   only just now, because hands come out from behind things bit by bit
     FEWER         while some hand is in view, but fewer than the landmarks' detector looks for
 
-and it is put at most every `interval_frames`, for fewer hands every `seek_interval_frames`, ever more rarely while the
-answers do not help.
+and it is put at most every `interval_frames`, ever more rarely while the answers do not help. For FEWER alone it is put
+every `seek_interval_frames`, with a back-off of its own that begins with the first answer.
 """
 
 from __future__ import annotations
@@ -51,14 +51,21 @@ class AskMemory:
     Args:
         frames_since: Source frames since the last question; None before the first.
         interval: Frames between questions now; 0 before the first answer.
-        unhelpful: Answers in a row that helped nothing.
+        seek_interval: The same of questions about further hands alone.
+        unhelpful: Answers in a row that helped nothing, but for those about further hands alone.
         wants: What the questions have been about, each with the hand it concerns (0 where none).
     """
 
     frames_since: int | None = None
     interval: float = 0.0
+    seek_interval: float = 0.0
     unhelpful: int = 0
     wants: frozenset[tuple[AskReason, int]] = frozenset()
+
+    @property
+    def seeks(self) -> bool:
+        """Whether there is nothing to ask about but further hands."""
+        return bool(self.wants) and all(reason is AskReason.FEWER for reason, _ in self.wants)
 
 
 def wanted(
@@ -72,13 +79,14 @@ def wanted(
     Args:
         memories: Every live hand's id and memory, after `on_landmarks`; `unmasked` is that of the frame before.
         loss: When landmarks and mask count as disagreeing.
-        config: When a hand held by its mask is looked for.
+        config: When a hand held by its mask is looked for, and whether further ones are.
         most_hands: As many hands as the landmarks' detector looks for; None where that is not known.
     """
-    wants, shown = set(), 0
+    wants, shown, hands = set(), False, 0
     for track_id, memory in memories:
         with_landmarks, masked = memory.missed_frames == 0, not memory.unmasked
-        shown += with_landmarks or masked
+        shown |= with_landmarks or masked
+        hands += (with_landmarks or masked) and not (memory.of_user and memory.seen_frames == 0)
         if with_landmarks:
             # told apart from the first disagreement, which the landmarks themselves may settle
             lasting = memory.disagreed_frames > loss.reprompt_after_frames
@@ -92,7 +100,7 @@ def wanted(
             wants.add((AskReason.VERIFY, track_id))
     if not shown and not wants:
         wants.add((AskReason.NONE, 0))
-    if shown and config.seek_interval_frames and most_hands is not None and shown < most_hands:
+    if config.seek_interval_frames and most_hands is not None and 0 < hands < most_hands:
         wants.add((AskReason.FEWER, 0))
     return frozenset(wants)
 
@@ -121,12 +129,12 @@ def on_frame(
     fresh = any(reason not in _OF_NO_LOSS for reason, _ in wants - memory.wants)
     memory = replace(waited(memory, steps), wants=wants)
     if fresh:
-        memory = replace(memory, interval=0.0, unhelpful=0)
-    seeks = all(reason is AskReason.FEWER for reason, _ in wants)
-    interval = max(memory.interval, config.seek_interval_frames if seeks else config.interval_frames)
-    if not wants or (memory.frames_since is not None and memory.frames_since < interval):
+        memory = replace(memory, interval=0.0, seek_interval=0.0, unhelpful=0)
+    interval = max(memory.interval, config.interval_frames)
+    due = max(memory.seek_interval, config.seek_interval_frames) if memory.seeks else interval
+    if not wants or (memory.frames_since is not None and memory.frames_since < due):
         return memory, False
-    return replace(memory, frames_since=0, interval=float(interval)), True
+    return replace(memory, frames_since=0, interval=interval if not memory.seeks else memory.interval), True
 
 
 def waited(memory: AskMemory, steps: int) -> AskMemory:
@@ -137,6 +145,9 @@ def waited(memory: AskMemory, steps: int) -> AskMemory:
 
 def on_answer(memory: AskMemory, helped: bool, config: RedetectionConfig) -> AskMemory:
     """An answer came: it found or confirmed a hand, or it did not."""
+    if memory.seeks:
+        longer = max(memory.seek_interval, config.seek_interval_frames) * config.backoff
+        return replace(memory, seek_interval=0.0 if helped else min(longer, float(config.max_interval_frames)))
     if helped:
         return replace(memory, unhelpful=0, interval=float(config.interval_frames))
     unhelpful = memory.unhelpful + 1

@@ -7,8 +7,8 @@ Four passes, each on what the earlier ones left:
    hands, within a gate. Handedness only adds what `handedness_hands` allows, so it decides between hands that lie on
    each other and nowhere else. A lost hand, which geometry says little about, is never given to a detection that is
    surely the other hand. Of a missing hand whose mask is carried the mask says where it is: a detection outside of it
-   goes to another missing hand first; where the redetector saw the hand in that mask, it never goes to this one, here
-   or in the next pass.
+   goes to another missing hand first; where the redetector saw the hand there lately, never to this one, here or in
+   the next pass.
 3. Return: the only missing hand of a handedness takes the only free detection that is surely of that handedness,
    wherever it is. It may take it from a tentative track, which is then the same hand seen before it was recognised.
    Two missing hands of one handedness, or two candidates, are left alone: a new id is better than a stolen one.
@@ -38,7 +38,7 @@ _ELSEWHERE_AGREEMENT = 0.1
 """Landmarks that agree less with a carried mask are not of the hand that it shows."""
 _DOUBT_HANDS = 1.0
 """Distance that counts as: such a mask, and the surely other handedness of a hand that went missing. Masks go astray
-and handedness errs, so neither bars anything alone."""
+and handedness errs, so neither bars anything alone, unless the mask is confirmed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +56,7 @@ class Candidate:
         missed_frames: Frames it has been missing.
         anywhere: It may be recognised by handedness or count alone.
         carried: Its mask, where it is missing and the mask is trusted.
-        confirmed: The redetector saw the hand in that mask.
+        confirmed: A redetector or the user saw the hand lately, where that mask is.
     """
 
     hypotheses_px: NDArray[np.float32]

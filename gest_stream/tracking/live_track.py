@@ -110,6 +110,11 @@ class LiveTrack:
         """(2,) middle of where it was last seen."""
         return np.asarray(self._motion.last_px.mean(axis=0), np.float32)
 
+    def waits_at(self, region: HandRegion) -> bool:
+        """Whether it waits to be seen again about where a region is, and landmarks alone have shown it so far."""
+        apart = float(np.linalg.norm(region.center_xy_px - self.place_xy_px))
+        return self.is_waiting and self.memory.sights == 0 and apart <= max(region.size_px, self.size_px)
+
     @property
     def size_px(self) -> float:
         """Square root of its area, pixels, as last seen."""
@@ -132,7 +137,9 @@ class LiveTrack:
             self.memory.missed_frames + steps - 1,
             self._resized or self.memory.missed_frames >= self._config.association.relocate_after_frames,
             self.mask if self.memory.missed_frames > 0 else None,
-            self.memory.sights > 0,
+            self.memory.sights > 0
+            and not lost
+            and self.memory.unseen_frames <= self._config.redetection.verify_after_frames,
         )
 
     def see(self, landmarks: HandLandmarks, seq: int, steps: int, relocated: bool) -> None:

@@ -110,12 +110,17 @@ class Reacquisition:
         returned = {index: k for index, k in seen.returned.items() if self._is_likely(answer.regions[index], tracks[k])}
         for index, k in returned.items():
             prompts[tracks[k].id] = self._prompt(tracks[k], answer.regions[index])
-        new = self._new_ones([answer.regions[index] for index in seen.unknown], tracks, wants)
+        unknown = [answer.regions[index] for index in seen.unknown]
+        new = self._new_ones(unknown, tracks, [tracks[k] for k in returned.values()], wants)
         self._memory = on_answer(self._memory, helped or bool(returned), self._config.redetection)
         return Found(prompts, new, answer.took_ms)
 
     def _new_ones(
-        self, unknown: Sequence[HandRegion], tracks: Sequence[LiveTrack], wants: frozenset[tuple[AskReason, int]]
+        self,
+        unknown: Sequence[HandRegion],
+        tracks: Sequence[LiveTrack],
+        returned: Sequence[LiveTrack],
+        wants: frozenset[tuple[AskReason, int]],
     ) -> tuple[HandRegion, ...]:
         """Of the hands that no track knows, those that are to become tracks.
 
@@ -125,9 +130,10 @@ class Reacquisition:
         config = self._config.redetection
         sure = [region for region in unknown if config.open_tracks and region.score >= config.open_score]
         if any(track.landmarks is not None for track in tracks):
-            known = sum(track.landmarks is not None or track.last_mask is not None for track in tracks)
+            hands = [track for track in tracks if not track.is_object]
+            known = sum(one.landmarks is not None or one.last_mask is not None or one in returned for one in hands)
             most = self._most_hands if (AskReason.FEWER, 0) in wants and self._most_hands is not None else 0
-            sure = sure[: max(0, most - known)]
+            sure = sorted(sure, key=lambda region: -region.score)[: max(0, most - known)]
         return tuple(sure)
 
     def _is_likely(self, region: HandRegion, track: LiveTrack) -> bool:

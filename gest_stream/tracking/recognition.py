@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from gest_stream.tracking.agreement import agreement
 from gest_stream.tracking.live_track import LiveTrack
 from gest_stream.tracking.regions import HandRegion
-from gest_stream.types import TrackState
+from gest_stream.types import HandMask, TrackState
 
 _KNOWN_AGREEMENT = 0.3
 _KNOWN_IOU = 0.15
@@ -30,8 +31,8 @@ class Recognition:
     Args:
         known: Region -> the track on which it lies: one with landmarks there, or with a mask.
         returned: Region -> the missing track that it most likely is.
-        unknown: Regions that are neither, the largest first; not the small ones beside a much larger one, which are
-            parts of that hand with something before it.
+        unknown: Regions that are neither, the largest first; not the small ones beside a much larger one or a hand with
+            landmarks, which are parts of that hand with something before it, nor what lies in the mask of a known one.
     """
 
     known: dict[int, int]
@@ -66,7 +67,16 @@ def recognise(regions: Sequence[HandRegion], tracks: Sequence[LiveTrack]) -> Rec
     ]
     free = [index for index in range(len(regions)) if index not in known]
     returned = _nearest(free, missing, regions, tracks)
-    unknown = tuple(index for index in free if index not in returned and not _is_part(regions[index], regions))
+    whole = [(other.size_px, other.center_xy_px) for other in regions]
+    whole += [(track.size_px, track.place_xy_px) for track in tracks if track.landmarks is not None]
+    masks = [track.last_mask for track in tracks if track.last_mask is not None]
+    unknown = tuple(
+        index
+        for index in free
+        if index not in returned
+        and not _is_part(regions[index], whole)
+        and not any(_shared_px(regions[index].mask, mask) >= _MOSTLY * regions[index].mask.area_px for mask in masks)
+    )
     return Recognition(known, returned, unknown)
 
 
@@ -76,9 +86,7 @@ def covered_by(region: HandRegion, tracks: Sequence[LiveTrack]) -> list[LiveTrac
     for track in tracks:
         if track.last_mask is None or track.is_object:
             continue
-        own, iou = track.last_mask.area_px, track.last_mask.iou(region.mask)
-        shared = iou * (own + region.mask.area_px) / (1.0 + iou)
-        if shared >= _MOSTLY * max(own, 1):
+        if _shared_px(track.last_mask, region.mask) >= _MOSTLY * max(track.last_mask.area_px, 1):
             found.append(track)
     return found
 
@@ -91,11 +99,18 @@ def _is_cut(region: HandRegion) -> bool:
     )
 
 
-def _is_part(region: HandRegion, regions: Sequence[HandRegion]) -> bool:
+def _shared_px(one: HandMask, other: HandMask) -> float:
+    """Area of what two masks share."""
+    iou = one.iou(other)
+    return iou * (one.area_px + other.area_px) / (1.0 + iou)
+
+
+def _is_part(region: HandRegion, hands: Sequence[tuple[float, NDArray[np.floating]]]) -> bool:
+    """Whether a region lies at one of the hands, size and middle in pixels, and is much smaller."""
     return any(
-        other.size_px >= _PART_RATIO * region.size_px
-        and float(np.linalg.norm(other.center_xy_px - region.center_xy_px)) < _PART_REACH * other.size_px
-        for other in regions
+        size_px >= _PART_RATIO * region.size_px
+        and float(np.linalg.norm(center_xy_px - region.center_xy_px)) < _PART_REACH * size_px
+        for size_px, center_xy_px in hands
     )
 
 

@@ -342,14 +342,16 @@ class TrackerCore:
             timer.ms["redetect"] = found.took_ms
         prompts = dict(found.prompts)
         for region in found.new:
-            if not self._make_room():
-                break
-            track = LiveTrack.spotted_first(
-                next(self._ids), region.center_xy_px, region.size_px, region.score, self._config
-            )
-            logs.append(TrackLog(track))
+            track = next((one for one in self._tracks if one.waits_at(region)), None)
+            if track is None:
+                if not self._make_room():
+                    break
+                track = LiveTrack.spotted_first(
+                    next(self._ids), region.center_xy_px, region.size_px, region.score, self._config
+                )
+                logs.append(TrackLog(track))
+                self._tracks.append(track)
             prompts[track.id] = reacquisition.start(track, region)
-            self._tracks.append(track)
         for log in logs:
             log.tell()
         return prompts

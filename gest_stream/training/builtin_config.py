@@ -79,6 +79,13 @@ class BuiltinTraining:
             require(getattr(self, name) >= 1, name, "1 or more", getattr(self, name))
         require(device_is_known(self.device), "device", "auto, cpu, cuda, cuda:N or mps", self.device)
 
+    @property
+    def begun_with(self) -> dict[str, str | None]:
+        """`init` among what the loss curve follows from; of a training that goes on its state knows it already."""
+        if self.resume:
+            return {}
+        return {"init": self.init.name if self.init is not None else None}
+
 
 TrainBuiltin = Callable[[BuiltinTraining, OnProgress, Callable[[], bool]], TrainingResult]
 """Trains one preset: settings, what is told how far it is, what says whether to stop."""

@@ -64,11 +64,12 @@ def train_refiner(
     state = state_to_start_with(config, BUILTIN, _curve_settings(config, spec))
     if config.threads:
         cv2.setNumThreads(config.threads)  # its threads cost more than they help on pictures this small
+    start = read_start(config.init, spec) if config.init is not None else None
     tell(TrainingProgress(Stage.READING, 0, 1))
     pool, held = load_pool(config.data.expanduser()), load_pool(config.data.expanduser(), held_out=True)
     tell(TrainingProgress(Stage.READING, 1, 1))
     with torch_threads(config.threads):
-        return RefinerLoop(config, pool, held, state, spec, tell).run(should_stop)
+        return RefinerLoop(config, pool, held, state, spec, tell, start).run(should_stop)
 
 
 class RefinerLoop(TrainingRun[BuiltinTraining, list[Sample]]):
@@ -81,6 +82,7 @@ class RefinerLoop(TrainingRun[BuiltinTraining, list[Sample]]):
         state: Where it stands; it is changed.
         spec: What the network is built of.
         tell: Is told how far it is.
+        start: Weights to begin with, as `read_start` gives them.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class RefinerLoop(TrainingRun[BuiltinTraining, list[Sample]]):
         state: TrainingState,
         spec: RefinerSpec,
         tell: OnProgress,
+        start: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
         schedule = Schedule.limited(config.steps, config.minutes, _WARM_UP, DEFAULT_STEPS)
         super().__init__(config, state, schedule, tell)
@@ -98,9 +101,9 @@ class RefinerLoop(TrainingRun[BuiltinTraining, list[Sample]]):
         self._device = find_device(config.device)
         torch.manual_seed(config.seed)
         self._net = RefinerNet(spec, normalised=True).to(self._device).to(memory_format=torch.channels_last)
-        if config.init is not None:
+        if start is not None:
             samples = [episode.next() for episode in self._stream(0).begin(0)]
-            start_with(self._net, read_start(config.init, spec), as_batch(samples, self._device)[0])
+            start_with(self._net, start, as_batch(samples, self._device)[0])
         self._average = {name: value.detach().clone() for name, value in self._net.state_dict().items()}
         self._optimizer = torch.optim.AdamW(self._net.parameters(), state.settings["rate"], weight_decay=_WEIGHT_DECAY)
         self._half = self._device.type == "cuda" or multiplies_bfloat16()
@@ -112,7 +115,7 @@ class RefinerLoop(TrainingRun[BuiltinTraining, list[Sample]]):
     def _batches(self, first: int) -> Generator[list[Sample], None, None]:
         settings = self._state.settings
         unroll_from = int(_UNROLL_FROM * settings["steps"]) if settings["steps"] else 500
-        stream = self._stream(unroll_from)
+        stream = self._stream(unroll_from if settings.get("init") is None else 0)
         step = first
         while True:
             episodes = stream.begin(step)
@@ -186,7 +189,7 @@ class RefinerLoop(TrainingRun[BuiltinTraining, list[Sample]]):
             "preset": self._config.preset,
             "spec": self._spec.as_metadata(),
             "seed": self._config.seed,
-            "init": self._config.init.name if self._config.init is not None else None,
+            "init": self._state.settings.get("init"),
             "steps": self._state.step,
             "elapsed_s": round(self._state.elapsed_s, 1),
             "clips": self._pool.sizes,
@@ -216,4 +219,5 @@ def _curve_settings(config: BuiltinTraining, spec: RefinerSpec) -> dict[str, Any
         "rate": config.rate or DEFAULT_RATE,
         "seed": config.seed,
         "spec": spec.as_metadata(),
+        **config.begun_with,
     }

@@ -20,18 +20,22 @@ def read_start(path: Path, spec: RefinerSpec) -> dict[str, torch.Tensor]:
         WeightsError: They are absent, damaged or of another network.
     """
     state, metadata = read_builtin(path)
-    found = RefinerSpec.from_metadata(metadata.get("spec"))
-    if (found.widths, found.depths) != (spec.widths, spec.depths):
-        raise WeightsError(
-            f"{path}: is built of {found.widths} and {found.depths}, not of {spec.widths}; train it anew"
-        )
-    build_refiner(state, spec)
+    try:
+        found = RefinerSpec.from_metadata(metadata.get("spec"))
+        if (found.widths, found.depths) != (spec.widths, spec.depths):
+            built, wanted = f"{found.widths} and {found.depths}", f"{spec.widths} and {spec.depths}"
+            raise WeightsError(f"is built of {built}, not of {wanted}")
+        build_refiner(state, spec)
+    except WeightsError as exc:
+        raise WeightsError(f"{path}: no refiner's training can begin with it ({exc}); give another --init") from exc
     return state
 
 
 @torch.no_grad()
 def start_with(net: RefinerNet, state: Mapping[str, torch.Tensor], inputs: torch.Tensor) -> None:
     """Give a network with normalisations the weights of one without: of `inputs` it computes the same.
+
+    Of other inputs it does so where their means and variances are used that are kept here, as in measuring.
 
     Args:
         net: `RefinerNet(spec, normalised=True)`; in training mode afterwards.

@@ -94,6 +94,7 @@ def _curve_settings(config: BuiltinTraining) -> dict[str, object]:
         "batch": config.batch or DEFAULT_BATCH,
         "rate": config.rate or DEFAULT_RATE,
         "seed": config.seed,
+        **config.begun_with,
     }
 
 
@@ -133,7 +134,8 @@ class _Training(TrainingRun[BuiltinTraining, SegBatch]):
         config = self._config
         threads = max(1, config.threads or torch.get_num_threads() // 2)
         steps = self._schedule.steps
-        small_until = int(_SMALL_SHARE * steps) if math.isfinite(steps) and config.init is None else 0
+        learns_anew = self._state.settings.get("init") is None
+        small_until = int(_SMALL_SHARE * steps) if math.isfinite(steps) and learns_anew else 0
         return batches(self._learnt, config.seed, config.batch or DEFAULT_BATCH, first, threads, small_until)
 
     def _learn(self, batch: SegBatch, rate_share: float) -> float:
@@ -173,7 +175,7 @@ class _Training(TrainingRun[BuiltinTraining, SegBatch]):
             "input_px": INPUT_PX,
             "steps": state.step,
             "seed": config.seed,
-            "init": config.init.name if config.init is not None else None,
+            "init": state.settings.get("init"),
             "batch": config.batch or DEFAULT_BATCH,
             "pictures": self._learnt.counts,
         }

@@ -42,8 +42,8 @@ PASTE: Final = 0.3
 """Chance that the hands and forearms of another picture are pasted over one (Ghiasi et al. 2021, simple copy-paste):
 hands that were rendered for seconds so meet more backgrounds, and other hands, than were rendered."""
 RELIT: Final = 0.25
-"""Chance that a picture's own hands and forearms are pasted over it in another light: the same shape, but lighter or
-darker than what it was rendered before."""
+"""Chance that the own hands and forearms of a picture over which none are pasted, and whose forearms are labelled, are
+seen in another light than what they lie before."""
 OWN_LIGHT: Final = AugmentConfig(light=0.3, tint=0.08)
 """What changes hands that are pasted over their own picture; only light and tint."""
 

@@ -28,7 +28,7 @@ from gest_stream.training.wide_empty import EmptyScene
 from gest_stream.training.wide_foregrounds import ManifestRow, keyed_rows
 from gest_stream.training.wide_real import real_clip, real_rows
 from gest_stream.training.wide_rendered import Plan, RenderedScene
-from gest_stream.training.wide_scene import as_clip, draw_size, draw_times
+from gest_stream.training.wide_scene import as_clip, check_side, draw_size, draw_times
 
 _QUALITIES: Final = (60, 96)
 _MODULE: Final = "gest_stream.training.wide_maker"
@@ -48,6 +48,9 @@ class WideJob:
         nobody: Which of them show nobody, so that there is no hand in them at all: a pattern of their names.
         sets: Folders of photographed hands, each with a manifest.jsonl; may be none.
         device: Where torch renders.
+
+    Raises:
+        InvalidInputError: Pictures would be too small to show a hand.
     """
 
     folder: Path
@@ -58,6 +61,9 @@ class WideJob:
     nobody: str = "*"
     sets: tuple[Path, ...] = ()
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        check_side(self.longer_side)
 
 
 class ClipMaker:

@@ -66,6 +66,12 @@ def test_settings_without_meaning_are_refused(settings: dict[str, object], messa
         BuiltinTraining("hand-seg", **settings)  # type: ignore[arg-type]
 
 
+def test_only_presets_that_can_begin_with_weights_are_given_some() -> None:
+    with pytest.raises(ConfigError, match="leave --init out"):
+        BuiltinTraining("sam2-nano", init=Path("net.safetensors"))
+    assert BuiltinTraining("refiner", init=Path("net.safetensors")).begun_with == {"init": "net.safetensors"}
+
+
 def test_it_trains_and_prints_its_measurements_as_json(clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "own.safetensors"
     told = run(

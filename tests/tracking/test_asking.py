@@ -114,8 +114,20 @@ def test_where_there_is_no_hand_a_passing_find_does_not_end_the_back_off() -> No
 
 def test_further_hands_are_asked_for_more_rarely_than_lost_ones() -> None:
     fewer = frozenset({(AskReason.FEWER, 0)})
-    assert asked_on([fewer] * 80) == [0, 6, 12, 24, 44, 64]
+    assert asked_on([fewer] * 80) == [0, 12, 32, 52, 72]
     assert asked_on([fewer] * 7 + [fewer | WANT] * 10, helps=True) == [0, 6, 10, 14]
+
+
+def test_asking_for_further_hands_makes_no_other_question_rarer() -> None:
+    fewer, none = frozenset({(AskReason.FEWER, 0)}), frozenset({(AskReason.NONE, 0)})
+    assert asked_on([fewer] + [none] * 10)[:3] == [0, 4, 8]
+    assert [frame for frame in asked_on([fewer] * 60 + [none] * 12) if frame >= 60] == [60, 64, 68]
+
+
+def test_what_a_user_started_is_no_hand_that_is_counted() -> None:
+    cup = LossMemory(TrackState.TRACKED, missed_frames=3, of_user=True)
+    assert wanted([(1, SEEN), (2, cup)], LOSS, CONFIG, 2) == {(AskReason.FEWER, 0)}
+    assert wanted([(2, cup)], LOSS, CONFIG, 2) == frozenset()
 
 
 def test_dropped_frames_count() -> None:

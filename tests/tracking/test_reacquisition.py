@@ -126,9 +126,9 @@ def test_a_hand_that_is_confirmed_keeps_its_mask_and_the_segmenter_is_shown_what
     assert told == redetector.asked
 
 
-def test_nothing_is_asked_while_landmarks_show_the_hands() -> None:
+def test_nothing_is_asked_while_landmarks_show_all_hands_that_they_can() -> None:
     redetector = seen_by_redetector(lambda seq: [hand(100)])
-    run(lambda seq: [hand(100)], redetector, 40)
+    run(lambda seq: [hand(100)], redetector, 40, most_hands=1)
     assert redetector.asked == []
 
 
@@ -185,9 +185,10 @@ def test_landmarks_take_over_a_hand_that_the_redetector_found() -> None:
     assert results[30].tracks[0].landmarks is not None and results[30].tracks[0].handedness is LEFT
 
 
-def test_unknown_regions_open_no_tracks_beside_landmarks_or_where_that_is_off() -> None:
+def test_unknown_regions_open_no_tracks_beside_all_landmarks_there_can_be_or_where_that_is_off() -> None:
     both: Script = lambda seq: [hand(100), hand(500)]  # noqa: E731
-    results = run(lambda seq: [hand(100), hand(300)] if seq < 5 else [hand(100)], seen_by_redetector(both), 30)
+    detected: Script = lambda seq: [hand(100), hand(300)] if seq < 5 else [hand(100)]  # noqa: E731
+    results = run(detected, seen_by_redetector(both), 30, most_hands=1)
     assert {track_id for result in results for track_id in ids(result)} == {1, 2}
     closed = replace(CONFIG, redetection=replace(CONFIG.redetection, open_tracks=False))
     results = run(lambda seq: [], seen_by_redetector(both), 30, config=closed)
@@ -202,6 +203,43 @@ def test_beside_landmarks_as_many_hands_are_found_as_the_detector_looks_for(most
     found = [track for track in results[-1].tracks if track.id > 1]
     truths = [hull_mask(hand(x), SIZE) for x in (300, 500)]
     assert all(track.mask is not None and max(track.mask.iou(t) for t in truths) > 0.8 for track in found)
+
+
+def test_a_hand_that_is_back_leaves_no_room_for_what_else_is_seen_with_it() -> None:
+    there = seen_by_redetector(lambda seq: [hand(100), hand(300), *([hand(500)] if seq >= 20 else [])])
+    detected: Script = lambda seq: [hand(100), hand(300)] if seq < 10 else [hand(100)]  # noqa: E731
+    segmenter = ForgettingSegmenter(lambda seq, object_id: seq >= 20)
+    results = run(detected, there, 50, segmenter, most_hands=2)
+    assert {track_id for result in results for track_id in ids(result)} == {1, 2}
+
+
+def test_a_part_of_a_hand_with_landmarks_is_no_further_hand() -> None:
+    whole = hull_mask(hand(100), SIZE)
+    top = whole.full()
+    rows = np.flatnonzero(top.any(axis=1))
+    top[rows[len(rows) // 4] :] = 0
+    part = HandMask.from_full(top, 1.0, MaskSource.SCRIPTED)
+    there = ScriptedRedetector(lambda frame: probability_of([part], SIZE))
+    results = run(lambda seq: [hand(100)], there, 40, ScriptedSegmenter(), most_hands=2)
+    assert {track_id for result in results for track_id in ids(result)} == {1}
+
+
+def test_a_hand_that_flickers_before_it_is_trusted_is_found_with_its_id() -> None:
+    there = seen_by_redetector(lambda seq: [hand(100), hand(500)] if seq >= 14 else [hand(100)])
+    detected: Script = lambda seq: [hand(100), hand(500)] if seq == 14 else [hand(100)]  # noqa: E731
+    results = run(detected, there, 60, ForgettingSegmenter(lambda seq, object_id: seq > 16), most_hands=2)
+    assert {track_id for result in results for track_id in ids(result)} == {1, 2}
+    assert ids(results[-1]) == [1, 2]
+
+
+@pytest.mark.parametrize(("back", "known"), [(24, {1, 2}), (60, {1})])
+def test_a_mask_keeps_its_hand_from_landmarks_elsewhere_only_while_something_was_seen_in_it(
+    back: int, known: set[int]
+) -> None:
+    detected: Script = lambda seq: [hand(100, side=LEFT)] if seq < 5 else [hand(500, side=LEFT)] * (seq >= back)  # noqa: E731
+    there = seen_by_redetector(lambda seq: [hand(100)] if seq < 22 else [])
+    results = run(detected, there, back + 10, ScriptedSegmenter(), most_hands=2)
+    assert {track_id for result in results for track_id in ids(result)} == known
 
 
 def test_a_doubtful_region_opens_no_track_but_finds_a_missing_hand_near_to_where_it_was() -> None:

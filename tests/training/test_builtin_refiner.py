@@ -181,5 +181,19 @@ def test_a_training_begins_with_weights_of_the_same_network_only(tmp_path: Path)
     path = tmp_path / "refiner.safetensors"
     save_builtin(path, folded(RefinerNet(TINY, normalised=True).state_dict()), {"spec": TINY.as_metadata()})
     assert set(read_start(path, replace(TINY, grid=64))) == set(RefinerNet(TINY).state_dict())
-    with pytest.raises(WeightsError, match=r"refiner\.safetensors: is built of \(8, 12, 16\)"):
+    with pytest.raises(WeightsError, match=r"refiner\.safetensors: .* built of \(8, 12, 16\) .* not of \(12, 24"):
         read_start(path, SMALL)
+    save_builtin(path, {}, {"preset": "another"})
+    with pytest.raises(WeightsError, match=r"refiner\.safetensors: no refiner's training can begin"):
+        read_start(path, SMALL)
+
+
+def test_a_training_that_begins_with_weights_measures_them_first_and_its_weights_say_so(tmp_path: Path) -> None:
+    root = put(tmp_path / "data", [drawn_clip()], [drawn_clip(9)])
+    old = train_refiner(training(root, steps=20), quiet, lambda: False, TINY)
+    new = training(root, steps=4, rate=1e-6, init=old.checkpoint, out=tmp_path / "new.safetensors")
+    paused = train_refiner(new, quiet, lambda: True, TINY)
+    assert paused.measurements[0].step == 0 and old.best is not None
+    assert paused.measurements[0].score == pytest.approx(old.best.score, abs=0.02)
+    train_refiner(replace(new, init=None, resume=True), quiet, lambda: False, TINY)
+    assert read_builtin(new.out)[1]["init"] == "refiner.safetensors"

@@ -25,7 +25,7 @@ from gest_stream.training.progress import StopReason, TrainingProgress, Training
 from gest_stream.training.wide_clips import ClipKind
 from tests.training.wide_scene import HAND_RGB, disc_clip, write_discs
 
-STEPS = 24
+STEPS = 40
 CPU = Compute.choose("cpu", Precision.FLOAT32)
 
 
@@ -94,6 +94,20 @@ def test_a_training_that_begins_with_weights_measures_them_first_and_is_better_f
     assert result.measurements[0].score == pytest.approx(trained.best.score, abs=0.02)  # stored in half precision
     assert max(result.losses) < 0.8 * trained.losses[0]
     assert read_builtin(own.out)[1]["init"] == "net.safetensors"
+
+
+def test_a_training_that_began_with_weights_goes_on_with_pictures_as_large_as_before(
+    config: BuiltinTraining, trained: TrainingResult, tmp_path: Path
+) -> None:
+    whole, broken = (
+        replace(config, out=tmp_path / name, init=trained.checkpoint, rate=1e-4, steps=6, val_every=6)
+        for name in ("whole.safetensors", "broken.safetensors")
+    )
+    straight = train_hand_seg(whole, lambda told: None, lambda: False)
+    train_hand_seg(broken, lambda told: None, after(1))
+    rest = train_hand_seg(replace(broken, init=None, resume=True), lambda told: None, lambda: False)
+    np.testing.assert_allclose(rest.losses, straight.losses, rtol=0.01)
+    assert json.loads(rest.history.read_text())["follows_from"]["init"] == "net.safetensors"
 
 
 def test_the_best_is_sought_among_measurements_of_the_same_kinds(config: BuiltinTraining, tmp_path: Path) -> None:

@@ -102,6 +102,7 @@ def test_clips_can_be_of_fewer_frames_and_smaller(tmp_path: Path) -> None:
     assert main([*arguments, "--frames", "2", "--longer-side", "96", "--workers", "1"]) == 0
     clip = WideClip.load(clip_path(tmp_path, ClipKind.EMPTY, 0))
     assert len(clip) == 2 and max(clip.size) == 96
+    assert main([*arguments, "--longer-side", "8"]) == 1
 
 
 def test_a_folder_without_sets_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
