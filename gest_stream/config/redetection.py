@@ -89,6 +89,7 @@ class RedetectionConfig:
         open_tracks: Hands that no track knows become tracks; beside landmarks only as many as the detector looks for.
         open_score: Mean probability that such a hand must have, 0 to 1; and one that is missing where it turns up far
             from where it was. Near to that less (`regions.min_score`) is enough.
+        seek_score: The same of a hand that is found beside landmarks, which say that there is none; where it is more.
         mode: Whether frames wait for it.
         regions: From its answer to hands and prompts.
     """
@@ -102,6 +103,7 @@ class RedetectionConfig:
     seek_interval_frames: int = 15
     open_tracks: bool = True
     open_score: float = 0.75
+    seek_score: float = 0.85
     mode: RedetectionMode = RedetectionMode.AUTO
     regions: RegionConfig = field(default_factory=RegionConfig)
 
@@ -115,5 +117,6 @@ class RedetectionConfig:
         require(self.verify_after_frames >= 0, "redetection.verify_after_frames", "0 or more", self.verify_after_frames)
         sound = self.seek_interval_frames >= 0
         require(sound, "redetection.seek_interval_frames", "0 or more", self.seek_interval_frames)
-        require(0.0 <= self.open_score <= 1.0, "redetection.open_score", "0 to 1", self.open_score)
+        for name in ("open_score", "seek_score"):
+            require(0.0 <= getattr(self, name) <= 1.0, f"redetection.{name}", "0 to 1", getattr(self, name))
         require(self.backoff_after >= 0, "redetection.backoff_after", "0 or more", self.backoff_after)

@@ -149,6 +149,7 @@ def test_frames_pass_while_a_question_is_open() -> None:
         {"backoff": 0.5},
         {"backoff_after": -1},
         {"open_score": 1.5},
+        {"seek_score": -0.1},
         {"max_interval_frames": 2},
         {"verify_after_frames": -1},
         {"seek_interval_frames": -1},

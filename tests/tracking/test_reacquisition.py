@@ -251,6 +251,11 @@ def test_a_doubtful_region_opens_no_track_but_finds_a_missing_hand_near_to_where
     assert {track_id for result in unknown for track_id in ids(result)} == set()
     far = run(lambda seq: [hand(60)] if seq < 5 else [], ScriptedRedetector(doubtful), 30)
     assert all(track.reinitialisation is None for result in far for track in result.tracks)
+    for seek_score, known in ((0.85, {1}), (0.6, {1, 2})):
+        easy = replace(CONFIG.redetection, open_score=0.6, seek_score=seek_score)
+        config = replace(CONFIG, redetection=easy)
+        beside = run(lambda seq: [hand(60)], ScriptedRedetector(doubtful), 30, ScriptedSegmenter(), config, 2)
+        assert {track_id for result in beside for track_id in ids(result)} == known
     missing = run(lambda seq: [hand(200)] if seq < 5 else [], ScriptedRedetector(doubtful), 30)
     found = [track.reinitialisation for result in missing for track in result.tracks if track.reinitialisation]
     assert found and all(one.by is ReinitialisedBy.DINO and one.score < 0.75 for one in found)
