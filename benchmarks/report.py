@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from gest_stream.bench.conditions import conditions
 
-__all__ = ["RESULTS", "ROOT", "conditions", "percentiles", "write_result"]
+__all__ = ["RESULTS", "ROOT", "conditions", "percentiles", "portable", "write_result"]
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -30,7 +31,12 @@ def _command() -> str:
     """What was typed to run this."""
     spec = sys.modules["__main__"].__spec__
     module = spec.name.removesuffix(".__main__") if spec is not None else sys.argv[0]
-    return shlex.join(["python", "-m", module, *sys.argv[1:]])
+    return portable(shlex.join(["python", "-m", module, *sys.argv[1:]]))
+
+
+def portable(command: str) -> str:
+    """A command whose absolute paths, which only one machine has, are told by their last part."""
+    return re.sub(r"(?<=\s)/(?:[^\s/]+/)*(?=[^\s/])", "DIR/", command)
 
 
 def write_result(path: Path, name: str, figures: Mapping[str, Any], head: Mapping[str, Any] | None = None) -> None:

@@ -93,6 +93,7 @@ def test_cropped_mask_equals_the_full_picture(seed: int, other_seed: int) -> Non
     union = np.count_nonzero((full >= 128) | (other_full >= 128))
     shared = np.count_nonzero((full >= 128) & (other_full >= 128))
     assert mask.iou(other) == (shared / union if union else 0.0)
+    assert mask.shared_px(other) == other.shared_px(mask) == shared
     rows, columns = np.nonzero(full >= 128)
     expected = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) if rows.size else None
     assert mask.box_xyxy_px == expected

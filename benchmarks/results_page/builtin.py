@@ -77,6 +77,12 @@ BUILTIN: Final[Mapping[str, Section]] = {
             Each("latency_one_core/*", ("frame, one core",), (("p50 ms", "wall_ms/p50"), ("p95 ms", "wall_ms/p95"))),
             Figures(
                 (
+                    ("held-out photographs", "beside_labelled_hands/photographs"),
+                    (
+                        "with a region beside the labelled hands: open_score",
+                        "beside_labelled_hands/with_one_of_open_score",
+                    ),
+                    ("the same: seek_score", "beside_labelled_hands/with_one_of_seek_score"),
                     ("egocentric.mp4, frames", "egocentric.mp4/frames"),
                     ("with a region", "egocentric.mp4/frames_with_a_region_share"),
                     ("with one that opens a track", "egocentric.mp4/frames_with_one_that_opens_a_track_share"),

@@ -132,7 +132,7 @@ class Reacquisition:
         if any(track.landmarks is not None for track in tracks):
             hands = [track for track in tracks if not track.is_object]
             known = sum(one.landmarks is not None or one.last_mask is not None or one in returned for one in hands)
-            most = self._most_hands if (AskReason.FEWER, 0) in wants and self._most_hands is not None else 0
+            most = (self._most_hands or 0) if (AskReason.FEWER, 0) in wants else 0
             sure = [region for region in sure if region.score >= config.seek_score]
             sure = sorted(sure, key=lambda region: -region.score)[: max(0, most - known)]
         return tuple(sure)

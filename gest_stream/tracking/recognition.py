@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from gest_stream.tracking.agreement import agreement
 from gest_stream.tracking.live_track import LiveTrack
 from gest_stream.tracking.regions import HandRegion
-from gest_stream.types import HandMask, TrackState
+from gest_stream.types import TrackState
 
 _KNOWN_AGREEMENT = 0.3
 _KNOWN_IOU = 0.15
@@ -75,7 +75,7 @@ def recognise(regions: Sequence[HandRegion], tracks: Sequence[LiveTrack]) -> Rec
         for index in free
         if index not in returned
         and not _is_part(regions[index], whole)
-        and not any(_shared_px(regions[index].mask, mask) >= _MOSTLY * regions[index].mask.area_px for mask in masks)
+        and not any(regions[index].mask.shared_px(mask) >= _MOSTLY * regions[index].mask.area_px for mask in masks)
     )
     return Recognition(known, returned, unknown)
 
@@ -86,7 +86,7 @@ def covered_by(region: HandRegion, tracks: Sequence[LiveTrack]) -> list[LiveTrac
     for track in tracks:
         if track.last_mask is None or track.is_object:
             continue
-        if _shared_px(track.last_mask, region.mask) >= _MOSTLY * max(track.last_mask.area_px, 1):
+        if track.last_mask.shared_px(region.mask) >= _MOSTLY * max(track.last_mask.area_px, 1):
             found.append(track)
     return found
 
@@ -97,12 +97,6 @@ def _is_cut(region: HandRegion) -> bool:
     return (
         left == 0 or top == 0 or left + width == region.mask.frame_size[0] or top + height == region.mask.frame_size[1]
     )
-
-
-def _shared_px(one: HandMask, other: HandMask) -> float:
-    """Area of what two masks share."""
-    iou = one.iou(other)
-    return iou * (one.area_px + other.area_px) / (1.0 + iou)
 
 
 def _is_part(region: HandRegion, hands: Sequence[tuple[float, NDArray[np.floating]]]) -> bool:

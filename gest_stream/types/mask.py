@@ -117,8 +117,8 @@ class HandMask:
         alpha[self.slices] = self.crop
         return alpha
 
-    def iou(self, other: HandMask) -> float:
-        """Intersection over union of the two masks' hand pixels, 0 to 1; 0 when both are empty.
+    def shared_px(self, other: HandMask) -> int:
+        """How many hand pixels the two masks have in common.
 
         Raises:
             InvalidInputError: The masks belong to frames of different sizes.
@@ -129,10 +129,18 @@ class HandMask:
         left, top = max(ax, bx), max(ay, by)
         right = min(ax + self.crop.shape[1], bx + other.crop.shape[1])
         bottom = min(ay + self.crop.shape[0], by + other.crop.shape[0])
-        shared = 0
-        if left < right and top < bottom:
-            a = self.crop[top - ay : bottom - ay, left - ax : right - ax] >= _INSIDE
-            b = other.crop[top - by : bottom - by, left - bx : right - bx] >= _INSIDE
-            shared = int(np.count_nonzero(a & b))
+        if left >= right or top >= bottom:
+            return 0
+        a = self.crop[top - ay : bottom - ay, left - ax : right - ax] >= _INSIDE
+        b = other.crop[top - by : bottom - by, left - bx : right - bx] >= _INSIDE
+        return int(np.count_nonzero(a & b))
+
+    def iou(self, other: HandMask) -> float:
+        """Intersection over union of the two masks' hand pixels, 0 to 1; 0 when both are empty.
+
+        Raises:
+            InvalidInputError: The masks belong to frames of different sizes.
+        """
+        shared = self.shared_px(other)
         union = self.area_px + other.area_px - shared
         return shared / union if union else 0.0

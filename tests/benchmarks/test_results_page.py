@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.report import write_result
+from benchmarks.report import portable, write_result
 from benchmarks.results_page.page import PAGE, SECTIONS, anchor, committed, page, read_costs
 from benchmarks.results_page.tables import Each, Figures, cell
 from tests.bench.records import EXAMPLE
@@ -228,3 +228,8 @@ def test_a_result_says_what_was_typed_to_make_it(tmp_path: Path, monkeypatch: py
     write_result(tmp_path / "x.json", "x", {}, {})
     command = json.loads((tmp_path / "x.json").read_text())["command"]
     assert command.startswith("python -m ") and command.endswith("--rounds 2 'a b'")
+
+
+def test_paths_that_only_one_machine_has_are_not_shown() -> None:
+    typed = "python -m benchmarks.x --data /root/clips --json benchmarks/results/x.json"
+    assert portable(typed) == "python -m benchmarks.x --data DIR/clips --json benchmarks/results/x.json"

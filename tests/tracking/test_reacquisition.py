@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +24,6 @@ from gest_stream.tracking.redetection import Redetection
 from gest_stream.tracking.tracker import TrackerCore
 from gest_stream.types import (
     Frame,
-    FrameResult,
     HandLandmarks,
     HandMask,
     HandProbability,
@@ -34,41 +33,8 @@ from gest_stream.types import (
     ReinitialisedBy,
     TrackState,
 )
+from tests.tracking.redetected import CONFIG, ForgettingSegmenter, run, seen_by_redetector
 from tests.tracking.scenes import LEFT, SIZE, Script, by_id, hand, ids, prompted
-
-CONFIG = TrackerConfig(redetection=RedetectionConfig(interval_frames=3, mode=RedetectionMode.WAIT))
-
-
-class ForgettingSegmenter(ScriptedSegmenter):
-    """Holds a mask over frames without landmarks only where `holds` says so."""
-
-    def __init__(self, holds: Callable[[int, int], bool] = lambda seq, object_id: False) -> None:
-        super().__init__()
-        self._holds = holds
-
-    def step(self, encoded: Frame, observations: Sequence[Observation]) -> Mapping[int, HandMask]:
-        masks = super().step(encoded, observations)
-        told = {o.object_id for o in observations if o.landmarks is not None or o.prompt is not None}
-        return {i: m for i, m in masks.items() if i in told or self._holds(encoded.seq, i)}
-
-
-def seen_by_redetector(there: Script) -> ScriptedRedetector:
-    """A redetector that sees the hands of `there`, whatever the detector sees."""
-    return ScriptedRedetector(lambda frame: probability_of([hull_mask(one, SIZE) for one in there(frame.seq)], SIZE))
-
-
-def run(
-    detected: Script,
-    redetector: ScriptedRedetector | None,
-    frames: int,
-    segmenter: ScriptedSegmenter | None = None,
-    config: TrackerConfig = CONFIG,
-    most_hands: int | None = None,
-) -> list[FrameResult]:
-    redetection = Redetection(redetector, None, config.redetection.regions) if redetector is not None else None
-    core = TrackerCore(ScriptedDetector(detected), segmenter or ForgettingSegmenter(), config, redetection, most_hands)
-    with core:
-        return [core.step(make_frame(seq, SIZE)) for seq in range(frames)]
 
 
 def away(start: int, end: int, before: float, after: float, shown: bool) -> Script:
@@ -195,43 +161,6 @@ def test_unknown_regions_open_no_tracks_beside_all_landmarks_there_can_be_or_whe
     assert {track_id for result in results for track_id in ids(result)} == set()
 
 
-@pytest.mark.parametrize(("most", "known"), [(1, {1}), (2, {1, 2}), (3, {1, 2, 3})])
-def test_beside_landmarks_as_many_hands_are_found_as_the_detector_looks_for(most: int, known: set[int]) -> None:
-    there = seen_by_redetector(lambda seq: [hand(100), hand(300), hand(500)])
-    results = run(lambda seq: [hand(100)], there, 40, ScriptedSegmenter(), most_hands=most)
-    assert {track_id for result in results for track_id in ids(result)} == known
-    found = [track for track in results[-1].tracks if track.id > 1]
-    truths = [hull_mask(hand(x), SIZE) for x in (300, 500)]
-    assert all(track.mask is not None and max(track.mask.iou(t) for t in truths) > 0.8 for track in found)
-
-
-def test_a_hand_that_is_back_leaves_no_room_for_what_else_is_seen_with_it() -> None:
-    there = seen_by_redetector(lambda seq: [hand(100), hand(300), *([hand(500)] if seq >= 20 else [])])
-    detected: Script = lambda seq: [hand(100), hand(300)] if seq < 10 else [hand(100)]  # noqa: E731
-    segmenter = ForgettingSegmenter(lambda seq, object_id: seq >= 20)
-    results = run(detected, there, 50, segmenter, most_hands=2)
-    assert {track_id for result in results for track_id in ids(result)} == {1, 2}
-
-
-def test_a_part_of_a_hand_with_landmarks_is_no_further_hand() -> None:
-    whole = hull_mask(hand(100), SIZE)
-    top = whole.full()
-    rows = np.flatnonzero(top.any(axis=1))
-    top[rows[len(rows) // 4] :] = 0
-    part = HandMask.from_full(top, 1.0, MaskSource.SCRIPTED)
-    there = ScriptedRedetector(lambda frame: probability_of([part], SIZE))
-    results = run(lambda seq: [hand(100)], there, 40, ScriptedSegmenter(), most_hands=2)
-    assert {track_id for result in results for track_id in ids(result)} == {1}
-
-
-def test_a_hand_that_flickers_before_it_is_trusted_is_found_with_its_id() -> None:
-    there = seen_by_redetector(lambda seq: [hand(100), hand(500)] if seq >= 14 else [hand(100)])
-    detected: Script = lambda seq: [hand(100), hand(500)] if seq == 14 else [hand(100)]  # noqa: E731
-    results = run(detected, there, 60, ForgettingSegmenter(lambda seq, object_id: seq > 16), most_hands=2)
-    assert {track_id for result in results for track_id in ids(result)} == {1, 2}
-    assert ids(results[-1]) == [1, 2]
-
-
 @pytest.mark.parametrize(("back", "known"), [(24, {1, 2}), (60, {1})])
 def test_a_mask_keeps_its_hand_from_landmarks_elsewhere_only_while_something_was_seen_in_it(
     back: int, known: set[int]
@@ -251,11 +180,6 @@ def test_a_doubtful_region_opens_no_track_but_finds_a_missing_hand_near_to_where
     assert {track_id for result in unknown for track_id in ids(result)} == set()
     far = run(lambda seq: [hand(60)] if seq < 5 else [], ScriptedRedetector(doubtful), 30)
     assert all(track.reinitialisation is None for result in far for track in result.tracks)
-    for seek_score, known in ((0.85, {1}), (0.6, {1, 2})):
-        easy = replace(CONFIG.redetection, open_score=0.6, seek_score=seek_score)
-        config = replace(CONFIG, redetection=easy)
-        beside = run(lambda seq: [hand(60)], ScriptedRedetector(doubtful), 30, ScriptedSegmenter(), config, 2)
-        assert {track_id for result in beside for track_id in ids(result)} == known
     missing = run(lambda seq: [hand(200)] if seq < 5 else [], ScriptedRedetector(doubtful), 30)
     found = [track.reinitialisation for result in missing for track in result.tracks if track.reinitialisation]
     assert found and all(one.by is ReinitialisedBy.DINO and one.score < 0.75 for one in found)
