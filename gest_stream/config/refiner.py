@@ -16,7 +16,7 @@ class RefinerConfig:
 
     Args:
         weights: A file that `gest-stream train builtin --preset refiner` wrote; None takes the package's own.
-        precision: What it computes in; auto takes bfloat16 on a CPU that has a unit for it (AMX).
+        precision: What it computes in; auto takes bfloat16 on a CPU that multiplies it by itself (AMX, AVX512-BF16).
         grid: Cells of a side of the crop that a hand is looked at in, a multiple of 32; 0 takes what it was trained on
             (160). Time grows with its square.
         wrist_cut: Cut the masks of hands with landmarks at the wrist's line, which the landmarks know better.

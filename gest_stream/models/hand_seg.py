@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gest_stream.config import Precision, RedetectorConfig
 from gest_stream.errors import ModelError
 from gest_stream.models.builtin import builtin_path, read_builtin
+from gest_stream.models.cpu_features import multiplies_bfloat16
 from gest_stream.models.hand_seg_net import CELL_PX, CLASSES, INPUT_PX, HandSegNet, fit_frame, net_of
 from gest_stream.models.redetector_device import choose_compute, out_of_memory_is_an_error
 from gest_stream.models.torch_threads import torch_threads
@@ -24,7 +25,7 @@ NAME = "hand-seg"
 class HandSegRedetector:
     """Finds hands with hand-seg's network; implements `interfaces.Redetector`.
 
-    On a CPU it computes in float32 unless told otherwise, so that its answers are the same on every machine.
+    Unless told otherwise it computes in bfloat16 where the device multiplies that by itself, else in float32.
 
     Args:
         net: The network with its weights; its normalisation is folded and it is moved, so it belongs to this object
@@ -38,7 +39,9 @@ class HandSegRedetector:
     def __init__(self, net: HandSegNet, config: RedetectorConfig) -> None:
         self._longer_side = config.input_size or INPUT_PX
         self._threads = config.threads
-        self._compute = choose_compute(config, off_cuda=Precision.FLOAT32)
+        # not by a trial of speed: answers are to be the same on every run
+        off_cuda = Precision.BFLOAT16 if multiplies_bfloat16() else Precision.FLOAT32
+        self._compute = choose_compute(config, off_cuda)
         net.requires_grad_(False).fold()
         with out_of_memory_is_an_error(self._compute.device, "loading its weights"):
             prepared: HandSegNet = self._compute.prepare(net)

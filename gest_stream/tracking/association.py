@@ -2,7 +2,8 @@
 
 Four passes, each on what the earlier ones left:
 
-1. Detections that lie on each other are one hand; the surer one stays.
+1. Detections that lie on each other are one hand; the surer one stays. One that lies at a surer one is mostly the same
+   hand seen twice: it is a missing hand only where that is expected right there.
 2. Geometry: the assignment of least total cost (Kuhn 1955, "The Hungarian method") between detections and predicted
    hands, within a gate. Handedness only adds what `handedness_hands` allows, so it decides between hands that lie on
    each other and nowhere else. A lost hand, which geometry says little about, is never given to a detection that is
@@ -46,8 +47,8 @@ class Candidate:
     """What association needs to know of one track.
 
     Args:
-        hypotheses_px: (2, 21, 2) float32 pixels: where the hand is expected, and a second place it may be (the same
-            where there is none).
+        hypotheses_px: (2, 21, 2) float32 pixels: where the hand is expected, and a second place it may be: where a lost
+            one was last, or whither its mask moved (the same where there is none).
         palm_width_px: Its size when last seen.
         handedness: Voted over its life.
         handedness_certainty: Of that vote, 0 to 1.
@@ -114,10 +115,12 @@ def associate(
         most_hands: As many hands as the detector can find on a frame; None where that is not known.
     """
     kept = _without_duplicates(detections, config)
-    owner = _by_geometry(detections, kept, candidates, config)
-    relocated = _by_handedness(detections, kept, candidates, owner, config)
+    ghosts = _ghosts(detections, kept, config)
+    owner = _by_geometry(detections, kept, candidates, ghosts, config)
+    apart = [index for index in kept if index not in ghosts]
+    relocated = _by_handedness(detections, apart, candidates, owner, config)
     if not relocated and most_hands is not None:
-        relocated = _by_count(detections, kept, candidates, owner, most_hands)
+        relocated = _by_count(detections, apart, candidates, owner, most_hands)
     absorbed = tuple(sorted(owner[index] for index in relocated if index in owner))
     owner.update(relocated)
     matches = tuple(sorted((Match(d, t, d in relocated) for d, t in owner.items()), key=lambda match: match.track))
@@ -156,6 +159,17 @@ def _without_duplicates(detections: Sequence[HandLandmarks], config: Association
     return sorted(kept)
 
 
+def _ghosts(detections: Sequence[HandLandmarks], kept: Sequence[int], config: AssociationConfig) -> set[int]:
+    """Detections at surer ones: mostly the same hand seen twice, now and then two hands that cross."""
+    return {
+        i for i in kept if _crowded(detections[i], [detections[j] for j in kept if _surer(detections, j, i)], config)
+    }
+
+
+def _surer(detections: Sequence[HandLandmarks], one: int, other: int) -> bool:
+    return (-_sureness(detections[one]), one) < (-_sureness(detections[other]), other)
+
+
 def _crowded(detection: HandLandmarks, others: Sequence[HandLandmarks], config: AssociationConfig) -> bool:
     center = palm_center_px(detection.points_xy_px)
     return any(
@@ -179,7 +193,11 @@ def _opposed(detection: HandLandmarks, candidate: Candidate) -> bool:
 
 
 def _by_geometry(
-    detections: Sequence[HandLandmarks], kept: Sequence[int], candidates: Sequence[Candidate], config: AssociationConfig
+    detections: Sequence[HandLandmarks],
+    kept: Sequence[int],
+    candidates: Sequence[Candidate],
+    ghosts: set[int],
+    config: AssociationConfig,
 ) -> dict[int, int]:
     """Track index by detection index, of least total cost within the gates."""
     if not kept or not candidates:
@@ -190,6 +208,8 @@ def _by_geometry(
         gate = min(config.gate_hands + config.gate_growth_hands * candidate.missed_frames, config.max_gate_hands)
         for column, index in enumerate(kept):
             detection, apart = detections[index], float(distance[row, column])
+            if index in ghosts and candidate.missed_frames > 0 and apart > config.clearance_hands:
+                continue
             if apart > gate or (candidate.lost and _surely_other(detection, candidate, config)):
                 continue
             if _opposed(detection, candidate):

@@ -28,6 +28,9 @@ _SCORE_GAIN = 0.5
 _PALMS_A_HAND = 1.3
 """Square root of a hand's area, in palm widths: the median of 56 rendered hands (10 to 90 %: 1.22 to 1.36)."""
 
+_GROWTH = 0.5
+_SHRINKAGE = 0.05
+"""Share of the way from the size it had to that of its newest mask, which may show a part of it only."""
 
 _USER_SIZE_SHARE = 0.2
 """What a click alone says of its object's size: nothing; this only lasts until its first mask."""
@@ -50,6 +53,8 @@ class LiveTrack:
         self._vote = HandednessVote()
         self._score = score
         self._area_px = 0
+        self._size_px = 0.0
+        self._anchor_xy_px: NDArray[np.float32] | None = None
         self.reinitialisation: Reinitialisation | None = None
         self._resized = False
         self.memory = LossMemory()
@@ -110,6 +115,11 @@ class LiveTrack:
         """(2,) middle of where it was last seen."""
         return np.asarray(self._motion.last_px.mean(axis=0), np.float32)
 
+    @property
+    def expected_xy_px(self) -> NDArray[np.float32]:
+        """(2,) middle of where it is now if it went on as it was last seen to move."""
+        return np.asarray(self._motion.predict(0).mean(axis=0), np.float32)
+
     def waits_at(self, region: HandRegion) -> bool:
         """Whether it waits to be seen again about where a region is, and landmarks alone have shown it so far."""
         apart = float(np.linalg.norm(region.center_xy_px - self.place_xy_px))
@@ -117,8 +127,8 @@ class LiveTrack:
 
     @property
     def size_px(self) -> float:
-        """Square root of its area, pixels, as last seen."""
-        return float(np.sqrt(self._area_px)) if self._area_px else _PALMS_A_HAND * self._motion.palm_width_px
+        """Square root of its area, pixels, of late; something before it makes it little smaller."""
+        return self._size_px if self._size_px else _PALMS_A_HAND * self._motion.palm_width_px
 
     def candidate(self, steps: int) -> Candidate:
         """What association needs to know, `steps` source frames after the previous frame."""
@@ -126,7 +136,9 @@ class LiveTrack:
         expected = self._motion.predict(steps)
         # A lost hand may have stopped anywhere on its way, so the place it was last seen at counts as well. Not so
         # a hand that was just seen: two fast hands that cross stand where the other one was a frame ago.
-        second = self._motion.last_px if lost else expected
+        second = self._motion.last_px if lost else self._carried_px(steps)
+        if second is None:
+            second = expected
         return Candidate(
             np.stack([expected, second]),
             self._motion.palm_width_px,
@@ -141,6 +153,16 @@ class LiveTrack:
             and not lost
             and self.memory.unseen_frames <= self._config.redetection.verify_after_frames,
         )
+
+    def _carried_px(self, steps: int) -> NDArray[np.float32] | None:
+        """(21, 2) where the landmarks are that were last seen, if they moved as the mask since then and still does."""
+        if self.memory.missed_frames == 0 or self.memory.sights > 0 or self._anchor_xy_px is None:
+            return None
+        if self.mask is None or self.last_mask is None or not self.mask.area_px or not self.last_mask.area_px:
+            return None
+        now, before = mask_center_px(self.mask), mask_center_px(self.last_mask)
+        travelled = (now - self._anchor_xy_px) + (now - before) * np.float32(steps)
+        return np.asarray(self._motion.last_px + travelled, np.float32)
 
     def see(self, landmarks: HandLandmarks, seq: int, steps: int, relocated: bool) -> None:
         """Frame `seq` has the hand's landmarks; `relocated` where they are far from where it was expected."""
@@ -189,11 +211,12 @@ class LiveTrack:
             self.reinitialisation = Reinitialisation(by, seq, score)
         self.region = region
         if region is not None and self.landmarks is None:
-            self._motion.move_to(region.center_xy_px)
+            self._motion.move_to(region.center_xy_px, jumped=prompted)
             if prompted:
                 self._area_px = region.mask.area_px
+                self._size_px = self._size_px or region.size_px
         if prompted and by is ReinitialisedBy.USER:
-            self._area_px = 0  # the user says how large it is
+            self._area_px, self._size_px = 0, 0.0  # the user says how large it is
 
     def prompted(self) -> None:
         """The segmenter is told where the hand is on this frame."""
@@ -212,8 +235,15 @@ class LiveTrack:
         fresh = self.landmarks is not None or self.region is not None or self._area_px == 0
         if self.memory.of_user or (trusted and fresh):
             self._area_px = area or self._area_px
+            self._grow_to(float(np.sqrt(self._area_px)))
+        if self.landmarks is not None:
+            self._anchor_xy_px = mask_center_px(self.mask) if self.mask is not None and area else None
         if self.landmarks is None and self.mask is not None and self.memory.sights > 0:
-            self._motion.move_to(mask_center_px(self.mask))
+            self._motion.move_to(mask_center_px(self.mask), jumped=False)
+
+    def _grow_to(self, size_px: float) -> None:
+        gain = _GROWTH if size_px > self._size_px else _SHRINKAGE
+        self._size_px = self._size_px + gain * (size_px - self._size_px) if self._size_px else size_px
 
     def _agreement(self, mask: HandMask) -> float | None:
         if self.landmarks is not None:
@@ -233,8 +263,9 @@ class LiveTrack:
         self.memory = on_restart(self.memory)
         self._motion.rescale(scale_xy)
         self._resized = not same_shape
-        self.mask = None
+        self.mask = self._anchor_xy_px = None
         self._area_px = round(self._area_px * scale_xy[0] * scale_xy[1])
+        self._size_px *= float(np.sqrt(scale_xy[0] * scale_xy[1]))
 
     def as_track(self) -> Track:
         """The hand on this frame."""

@@ -56,16 +56,29 @@ class HandMotion:
         measured = travelled / np.float32(self._steps_unseen + steps)
         if jumped:
             self._velocity = None
-        elif self._velocity is None:
+        else:
+            self._learn(measured)
+        self.last_px, self.palm_width_px, self._steps_unseen = points, landmarks.palm_width_px, 0
+
+    def move_to(self, center_xy_px: NDArray[np.float32], jumped: bool) -> None:
+        """The hand's middle is there now, whatever its landmarks are; after a jump its last shape rests there.
+
+        Said twice of one frame, the second time only corrects the place.
+        """
+        travelled = center_xy_px - self.last_px.mean(axis=0)
+        self.last_px = self.last_px + travelled
+        if jumped:
+            self._velocity = None
+        elif self._steps_unseen > 0:
+            self._learn(travelled / np.float32(self._steps_unseen))
+        self._steps_unseen = 0
+
+    def _learn(self, measured: NDArray[np.float32]) -> None:
+        """Take in a velocity, pixels a source frame."""
+        if self._velocity is None:
             self._velocity = measured
         else:
             self._velocity = self._velocity + np.float32(self._config.velocity_gain) * (measured - self._velocity)
-        self.last_px, self.palm_width_px, self._steps_unseen = points, landmarks.palm_width_px, 0
-
-    def move_to(self, center_xy_px: NDArray[np.float32]) -> None:
-        """The hand's middle is there now, whatever its landmarks are: its last shape moves there and rests."""
-        self.last_px = self.last_px + (center_xy_px - self.last_px.mean(axis=0))
-        self._velocity, self._steps_unseen = None, 0
 
     def miss(self, steps: int) -> None:
         """Let time pass without a sight of the hand."""

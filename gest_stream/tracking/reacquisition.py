@@ -15,7 +15,7 @@ from gest_stream.tracking.prompts import prompt_from_region
 from gest_stream.tracking.recognition import Recognition, covered_by, recognise
 from gest_stream.tracking.redetection import Answer, Redetection
 from gest_stream.tracking.regions import HandRegion
-from gest_stream.types import Frame, Prompt
+from gest_stream.types import Frame, Prompt, TrackState
 
 _log = logging.getLogger(__name__)
 
@@ -122,26 +122,29 @@ class Reacquisition:
         returned: Sequence[LiveTrack],
         wants: frozenset[tuple[AskReason, int]],
     ) -> tuple[HandRegion, ...]:
-        """Of the hands that no track knows, those that are to become tracks.
+        """Of the hands that no track knows, those that are to become tracks: no more than the detector looks for.
 
         Landmarks that show hands are believed that there are no more, but for those that the detector does not see of
         the hands it looks for.
         """
         config = self._config.redetection
         sure = [region for region in unknown if config.open_tracks and region.score >= config.open_score]
+        hands = [track for track in tracks if not track.is_object]
+        known = sum(one.landmarks is not None or one.last_mask is not None or one in returned for one in hands)
+        room = max(0, self._most_hands - known) if self._most_hands is not None else len(sure)
         if any(track.landmarks is not None for track in tracks):
-            hands = [track for track in tracks if not track.is_object]
-            known = sum(one.landmarks is not None or one.last_mask is not None or one in returned for one in hands)
-            most = (self._most_hands or 0) if (AskReason.FEWER, 0) in wants else 0
+            room = room if (AskReason.FEWER, 0) in wants else 0
             sure = [region for region in sure if region.score >= config.seek_score]
-            sure = sorted(sure, key=lambda region: -region.score)[: max(0, most - known)]
-        return tuple(sure)
+        return tuple(sorted(sure, key=lambda region: -region.score)[:room])
 
     def _is_likely(self, region: HandRegion, track: LiveTrack) -> bool:
-        """Whether a region is a missing hand: surely a hand, or near to where that was."""
+        """Whether a region is a missing hand: surely a hand, or near to where that was; beside a mask only the former."""
         if region.score >= self._config.redetection.open_score:
             return True
-        apart = float(np.linalg.norm(region.center_xy_px - track.place_xy_px))
+        if track.last_mask is not None and track.state is not TrackState.LOST:
+            return False
+        ways = (track.place_xy_px, track.expected_xy_px)
+        apart = min(float(np.linalg.norm(region.center_xy_px - one)) for one in ways)
         return apart <= _NEARBY * max(region.size_px, track.size_px)
 
     def _confirm(

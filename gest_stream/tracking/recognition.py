@@ -22,6 +22,12 @@ _PART_RATIO = 1.6
 _PART_REACH = 2.0
 _RESIZING = 1.0
 """Distance, in hand sizes, that a size differing by a factor of e counts as."""
+_SHARED = 1.0
+"""Distance, in hand sizes, that a mask which covers the region exactly makes up for."""
+_SETTLED_FRAMES = 10
+"""After so many frames on which nothing saw it, a hand may as well have stopped where it was."""
+_STRAYED = 1.0
+"""Distance, in hand sizes, up to which a hand may be beside its mask: that stayed behind, or went over to another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +36,7 @@ class Recognition:
 
     Args:
         known: Region -> the track on which it lies: one with landmarks there, or with a mask.
-        returned: Region -> the missing track that it most likely is.
+        returned: Region -> the track that it most likely is: one that is missing, or beside whose mask it lies.
         unknown: Regions that are neither, the largest first; not the small ones beside a much larger one or a hand with
             landmarks, which are parts of that hand with something before it, nor what lies in the mask of a known one.
     """
@@ -43,30 +49,25 @@ class Recognition:
 def recognise(regions: Sequence[HandRegion], tracks: Sequence[LiveTrack]) -> Recognition:
     """Give every region to a track, or to none.
 
-    A region on a hand that is known is that hand's. The others go to the hands that are missing, wherever they turn
-    up, so that the sum of distances is least; they may not have grown or shrunk out of all proportion, unless the
-    frame's edge cuts them.
+    A region on a hand with landmarks is that hand's. The others go to the hands without, so that the sum of distances
+    from where those are expected is least, less what masks and regions share: where hands crossed, a mask may have gone
+    over to the other one, and only how they moved tells which is which. A hand that is missing may turn up anywhere,
+    one with a mask near to it. None may have grown or shrunk out of all proportion, unless the frame's edge cuts it.
 
     Args:
         regions: Of one answer, moved to this frame.
         tracks: Every live hand, after `see` or `miss` on this frame.
     """
-    known: dict[int, int] = {}
-    for index, region in enumerate(regions):
-        overlaps = [_overlap(region, track) for track in tracks]
-        best = int(np.argmax(overlaps)) if overlaps else 0
-        if overlaps and overlaps[best] > 0.0:
-            known[index] = best
-    # the mask of a lost hand on which nothing was seen is what it left behind
-    missing = [
-        k
-        for k, track in enumerate(tracks)
-        if track.landmarks is None
-        and not track.is_object
-        and (track.last_mask is None or (track.state is TrackState.LOST and k not in known.values()))
-    ]
-    free = [index for index in range(len(regions)) if index not in known]
-    returned = _nearest(free, missing, regions, tracks)
+    overlaps = np.array([[_overlap(region, track) for track in tracks] for region in regions])
+    overlaps = overlaps.reshape(len(regions), len(tracks))
+    blind = [k for k, track in enumerate(tracks) if track.landmarks is None and not track.is_object]
+    on = {row: int(np.argmax(overlaps[row])) for row in range(len(regions)) if overlaps[row].any()}
+    open_to_blind = [row for row in range(len(regions)) if on.get(row) is None or on[row] in blind]
+    given = _assigned(open_to_blind, blind, regions, tracks, overlaps)
+    known = {row: k for row, k in given.items() if overlaps[row, k] > 0.0}
+    returned = {row: k for row, k in given.items() if row not in known}
+    known |= {row: k for row, k in on.items() if row not in given}
+    free = [row for row in range(len(regions)) if row not in known]
     whole = [(other.size_px, other.center_xy_px) for other in regions]
     whole += [(track.size_px, track.place_xy_px) for track in tracks if track.landmarks is not None]
     masks = [track.last_mask for track in tracks if track.last_mask is not None]
@@ -118,22 +119,33 @@ def _overlap(region: HandRegion, track: LiveTrack) -> float:
     return shared if shared >= _KNOWN_IOU else 0.0
 
 
-def _nearest(
-    free: Sequence[int], missing: Sequence[int], regions: Sequence[HandRegion], tracks: Sequence[LiveTrack]
+def _assigned(
+    rows: Sequence[int],
+    columns: Sequence[int],
+    regions: Sequence[HandRegion],
+    tracks: Sequence[LiveTrack],
+    overlaps: NDArray[np.float64],
 ) -> dict[int, int]:
-    if not free or not missing:
+    """Track by region, of hands without landmarks: those of least total cost."""
+    if not rows or not columns:
         return {}
     never = 1e6
-    costs = np.full((len(free), len(missing)), never)
-    for row, index in enumerate(free):
-        for column, k in enumerate(missing):
-            sizes = regions[index].size_px, max(tracks[k].size_px, 1.0)
+    costs = np.full((len(rows), len(columns)), never)
+    for column, k in enumerate(columns):
+        track = tracks[k]
+        # the mask of a lost hand on which nothing was seen is what it left behind
+        astray = not any(overlaps[row, k] > 0.0 for row in rows)
+        anywhere = track.last_mask is None or (track.state is TrackState.LOST and astray)
+        settled = track.memory.unseen_frames >= _SETTLED_FRAMES
+        ways = [track.expected_xy_px, *([track.place_xy_px] if settled else [])]
+        for row, index in enumerate(rows):
+            sizes = regions[index].size_px, max(track.size_px, 1.0)
             ratio = max(sizes) / max(min(sizes), 1.0)
             if sizes[0] < sizes[1] and _is_cut(regions[index]):
                 ratio = 1.0  # more of it may lie outside the frame
-            if ratio <= _MAX_SIZE_RATIO:
-                apart = float(np.linalg.norm(regions[index].center_xy_px - tracks[k].place_xy_px)) / max(sizes)
-                costs[row, column] = apart + _RESIZING * float(np.log(ratio))
-    rows, columns = linear_sum_assignment(costs)
-    pairs = zip(rows.tolist(), columns.tolist(), strict=True)
-    return {free[row]: missing[column] for row, column in pairs if costs[row, column] < never}
+            apart = min(float(np.linalg.norm(regions[index].center_xy_px - way)) for way in ways) / max(sizes)
+            shared = float(overlaps[index, k])
+            if shared > 0.0 or ((anywhere or apart <= _STRAYED) and ratio <= _MAX_SIZE_RATIO):
+                costs[row, column] = apart + _RESIZING * float(np.log(ratio)) - _SHARED * shared
+    found = np.stack(linear_sum_assignment(costs), axis=1).tolist()
+    return {rows[row]: columns[column] for row, column in found if costs[row, column] < never}

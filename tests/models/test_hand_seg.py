@@ -119,11 +119,25 @@ def test_folding_the_normalisation_leaves_the_answers() -> None:
 
 def test_bfloat16_answers_nearly_the_same() -> None:
     frame = frame_of(np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8))
-    exact = HandSegRedetector(used(HandSegNet()), CONFIG).segment(frame)
-    rough = HandSegRedetector(used(HandSegNet()), RedetectorConfig(device="cpu", precision=Precision.BFLOAT16)).segment(
-        frame
+    exact, rough = (
+        HandSegRedetector(used(HandSegNet()), RedetectorConfig(device="cpu", precision=precision)).segment(frame)
+        for precision in (Precision.FLOAT32, Precision.BFLOAT16)
     )
-    assert float(np.abs(exact.hand - rough.hand).max()) < 0.05
+    assert 0.0 < float(np.abs(exact.hand - rough.hand).max()) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("matrices", "vectors", "dtype"),
+    [(False, False, torch.float32), (True, False, torch.bfloat16), (False, True, torch.bfloat16)],
+)
+def test_it_computes_in_bfloat16_where_the_cpu_multiplies_that_by_itself(
+    monkeypatch: pytest.MonkeyPatch, matrices: bool, vectors: bool, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: matrices)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: vectors)
+    net = HandSegNet()
+    HandSegRedetector(net, CONFIG)
+    assert net.stem.conv.weight.dtype is dtype
 
 
 def test_it_takes_its_threads_and_gives_them_back() -> None:

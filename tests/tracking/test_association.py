@@ -261,3 +261,16 @@ def test_landmarks_outside_a_mask_in_which_the_redetector_saw_the_hand_are_anoth
     returning, gone = hand(620, side=LEFT), lost(hand(100, side=LEFT), carried=carried)
     assert associate([returning], [gone], CONFIG).matches == (Match(0, 0, relocated=True),)
     assert associate([returning], [replace(gone, confirmed=True)], CONFIG).matches == ()
+
+
+@pytest.mark.parametrize("missing", [{"missed_frames": 8}, {"missed_frames": 8, "anywhere": True}])
+def test_a_second_report_of_a_hand_is_not_the_missing_one_elsewhere(missing: dict[str, object]) -> None:
+    seen, repeat = hand(300, presence=0.9), hand(312, 190, side=LEFT, presence=0.8)
+    assert associate([seen, repeat], [], CONFIG).ignored == (1,)
+    tracks = [expecting(hand(298)), expecting(hand(300 + 2 * PALM, side=LEFT), **missing)]
+    assert pairs([seen, repeat], tracks) == {0: 0}
+
+
+def test_a_second_hand_behind_another_is_the_missing_one_that_is_expected_there() -> None:
+    tracks = [expecting(hand(298)), expecting(hand(310, 190, side=LEFT), missed_frames=3)]
+    assert pairs([hand(300, presence=0.9), hand(312, 190, side=LEFT, presence=0.8)], tracks) == {0: 0, 1: 1}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pytest
 
 from gest_stream.config import LossConfig, TrackerConfig
-from gest_stream.testing import ScriptedSegmenter
+from gest_stream.testing import ScriptedSegmenter, hull_mask
+from gest_stream.tracking.live_track import LiveTrack
 from gest_stream.types import Frame, HandMask, Observation, ReinitialisedBy, TrackState
-from tests.tracking.scenes import LEFT, RIGHT, by_id, hand, ids, prompted, track_all
+from tests.tracking.scenes import LEFT, RIGHT, SIZE, by_id, hand, ids, prompted, track_all
 
 
 @pytest.mark.parametrize(("place", "ids_at_the_end"), [(100, [1]), (400, [1, 2])])
@@ -61,3 +63,17 @@ def test_where_a_mask_goes_to_another_hand_both_are_prompted_again(together: boo
     track_all(lambda seq: [hand(100), hand(500, side=LEFT)], 40, config, segmenter)
     assert prompted(segmenter, 1) == [0, 15, 30]
     assert prompted(segmenter, 2) == second
+
+
+def test_a_hand_whose_mask_went_on_faster_than_it_did_is_expected_there_as_well() -> None:
+    track = LiveTrack.seen_first(1, hand(100), TrackerConfig())
+    for seq in range(3):
+        track.see(hand(100), seq, 1, relocated=False)
+        track.take_mask(hull_mask(hand(100), SIZE))
+    assert np.allclose(*track.candidate(1).hypotheses_px)
+    for x in (120, 140):
+        track.miss(1)
+        track.take_mask(hull_mask(hand(x), SIZE))
+    still, moved = track.candidate(1).hypotheses_px
+    np.testing.assert_allclose(still, hand(100).points_xy_px, atol=0.1)
+    np.testing.assert_allclose(moved, hand(160).points_xy_px, atol=1.5)

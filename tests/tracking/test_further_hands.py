@@ -60,3 +60,11 @@ def test_more_is_asked_of_a_hand_beside_landmarks(seek_score: float, known: set[
     config = replace(CONFIG, redetection=easy)
     results = run(lambda seq: [hand(60)], ScriptedRedetector(doubtful), 30, ScriptedSegmenter(), config, 2)
     assert {track_id for result in results for track_id in ids(result)} == known
+
+
+def test_no_more_hands_are_opened_than_the_detector_looks_for_while_it_sees_none() -> None:
+    there = seen_by_redetector(lambda seq: [hand(100), hand(300), *([hand(520)] if seq >= 10 else [])])
+    detected: Script = lambda seq: [hand(100), hand(300)] if seq < 10 else []  # noqa: E731
+    results = run(detected, there, 60, ScriptedSegmenter(), most_hands=2)
+    assert {track_id for result in results for track_id in ids(result)} == {1, 2}
+    assert ids(results[-1]) == [1, 2]

@@ -98,3 +98,17 @@ def test_certainty_grows_to_one_over_three_sure_votes() -> None:
         vote.add(hand(0, score=1.0))
         grown.append(vote.certainty)
     assert grown == pytest.approx([1 / 3, 2 / 3, 1.0, 1.0])
+
+
+def test_a_place_without_landmarks_tells_how_fast_the_hand_moves() -> None:
+    motion = moving([100, 100])
+    for x in (110, 120, 130):
+        motion.miss(1)
+        motion.move_to(np.array([x, 180], np.float32), jumped=False)
+    middle = motion.predict(1).mean(axis=0)
+    assert 135 < middle[0] <= 140
+    motion.move_to(np.array([134, 180], np.float32), jumped=False)  # of the same frame: a correction
+    assert motion.predict(1).mean(axis=0)[0] - middle[0] == pytest.approx(4, abs=0.01)
+    motion.miss(1)
+    motion.move_to(np.array([300, 180], np.float32), jumped=True)
+    assert motion.predict(1).mean(axis=0)[0] == pytest.approx(300, abs=0.01)

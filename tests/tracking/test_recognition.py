@@ -77,3 +77,47 @@ def test_a_lost_hands_place_and_size_are_those_of_its_last_mask() -> None:
     track = tracked(1, hand(100), seen=False, masked=True)
     assert track.size_px == np.sqrt(hull_mask(hand(100), SIZE).area_px)
     assert abs(track.place_xy_px[0] - 100) < 10
+
+
+def gliding(track_id: int, xs: list[float], *, mask_at: float | None) -> LiveTrack:
+    """A hand that was seen at each of `xs`, frame by frame, and then went missing; its mask then lay at `mask_at`."""
+    track = LiveTrack.seen_first(track_id, hand(xs[0]), TrackerConfig())
+    for seq, x in enumerate(xs):
+        track.see(hand(x), seq, 1, relocated=False)
+        track.take_mask(hull_mask(hand(x), SIZE))
+    track.miss(1)
+    track.take_mask(hull_mask(hand(mask_at), SIZE) if mask_at is not None else None)
+    track.miss(1)
+    return track
+
+
+def test_hands_that_crossed_are_told_apart_by_how_they_moved() -> None:
+    rightwards = gliding(1, [220, 250, 280], mask_at=None)
+    leftwards = gliding(2, [380, 350, 320], mask_at=None)
+    assert recognised([rightwards, leftwards], hand(345, size_px=82), hand(255)).returned == {0: 0, 1: 1}
+
+
+def test_a_mask_that_went_over_to_the_hand_it_crossed_does_not_decide() -> None:
+    rightwards = gliding(1, [220, 250, 280], mask_at=250)
+    leftwards = gliding(2, [380, 350, 320], mask_at=None)
+    found = recognised([rightwards, leftwards], hand(345, size_px=82), hand(240))
+    assert found == Recognition({}, {0: 0, 1: 1}, ())
+
+
+def test_a_hand_beside_its_mask_is_that_hand_and_far_away_it_is_another() -> None:
+    left_behind = gliding(1, [300, 300, 300], mask_at=300)
+    assert recognised([left_behind], hand(346)) == Recognition({}, {0: 0}, ())
+    assert recognised([left_behind], hand(500)) == Recognition({}, {}, (0,))
+
+
+def test_two_regions_on_one_mask_are_the_two_hands_of_which_one_has_none() -> None:
+    holding = gliding(1, [300, 300, 300], mask_at=300)
+    gone = gliding(2, [420, 400, 380], mask_at=None)
+    assert recognised([holding, gone], hand(290), hand(345, size_px=70)) == Recognition({0: 0}, {1: 1}, ())
+
+
+def test_a_sliver_of_a_hand_does_not_make_it_small() -> None:
+    track = tracked(1, hand(100), seen=True, masked=True)
+    track.take_mask(hull_mask(hand(100, size_px=10), SIZE))
+    before = np.sqrt(hull_mask(hand(100), SIZE).area_px)
+    assert track.size_px > 0.9 * before
