@@ -138,7 +138,7 @@ class Reacquisition:
         return tuple(sorted(sure, key=lambda region: -region.score)[:room])
 
     def _is_likely(self, region: HandRegion, track: LiveTrack) -> bool:
-        """Whether a region is a missing hand: surely a hand, or near to where that was; beside a mask only the former."""
+        """Whether a region is a missing hand: surely a hand, or near to where that was; beside a mask the former."""
         if region.score >= self._config.redetection.open_score:
             return True
         if track.last_mask is not None and track.state is not TrackState.LOST:

@@ -8,7 +8,6 @@ add_prompt(...) what a user points at; taken by the next frame
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -23,9 +22,8 @@ from gest_stream.config import TrackerConfig
 from gest_stream.errors import InvalidInputError
 from gest_stream.interfaces import HandDetector, LanedDetector, Segmenter
 from gest_stream.metrics import StageTimer
-from gest_stream.tracking.agreement import agreement
-from gest_stream.tracking.association import associate
 from gest_stream.tracking.live_track import LiveTrack
+from gest_stream.tracking.live_tracks import LiveTracks
 from gest_stream.tracking.motion import frame_steps
 from gest_stream.tracking.prompts import build_prompt, prompt_from_clicks
 from gest_stream.tracking.reacquisition import Reacquisition
@@ -40,7 +38,6 @@ from gest_stream.types import (
     Prompt,
     PromptMode,
     ReinitialisedBy,
-    TrackState,
 )
 
 _log = logging.getLogger(__name__)
@@ -74,11 +71,9 @@ class TrackerCore:
     ) -> None:
         self._detector = detector
         self._segmenter = segmenter
-        self._most_hands = most_hands
         self._config = config if config is not None else TrackerConfig()
-        self._tracks: list[LiveTrack] = []
-        self._ids = itertools.count(1)
-        self._user = UserPrompts(lambda: next(self._ids))
+        self._tracks = LiveTracks(self._config, most_hands)
+        self._user = UserPrompts(self._tracks.new_id)
         self._reacquisition = None
         if redetection is not None:
             self._reacquisition = Reacquisition(redetection, self._config, most_hands)
@@ -151,14 +146,15 @@ class TrackerCore:
         timer = timer if timer is not None else StageTimer()
         with timer.stage("track"):
             self._fit_to(frame)
-            self._associate(frame, detections)
+            self._source_steps, self._seq = frame_steps(frame.seq, self._seq), frame.seq
+            self._tracks.associate(frame.seq, self._source_steps, detections)
         prompts: dict[int, Prompt] = {}
         if self._reacquisition is not None and self._segmenter is not None:
             prompts = self._reacquire(self._reacquisition, frame, timer)
         with timer.stage("track"):
             self._prompt_from_landmarks(frame, prompts)
             self._prompt_from_user(frame, prompts)
-        shown = self._shown
+        shown = self._tracks.shown
         if self._segmenter is not None and encoded is not None:
             self._segment(self._segmenter, encoded, shown, prompts, timer)
         with timer.stage("track"):
@@ -211,10 +207,6 @@ class TrackerCore:
         """
         self._user.remove(track_id)
 
-    @property
-    def _shown(self) -> list[LiveTrack]:
-        return [track for track in self._tracks if not track.is_waiting]
-
     def set_live(self, live: bool) -> None:
         """Whether frames come at their own pace, so that none may wait for the redetector; call it before the first."""
         if self._reacquisition is not None:
@@ -259,98 +251,20 @@ class TrackerCore:
         if self._segmenter is not None:
             self._segmenter.reset()
 
-    def _associate(self, frame: Frame, detections: Sequence[HandLandmarks]) -> None:
-        steps = self._source_steps = frame_steps(frame.seq, self._seq)
-        self._seq = frame.seq
-        # what a user started may be anything: only landmarks that lie in its mask make it a hand
-        objects = [track for track in self._tracks if track.is_object]
-        hands = [track for track in self._tracks if track not in objects]
-        live = [*hands, *objects]
-        candidates = [track.candidate(steps) for track in hands]
-        found = associate(detections, candidates, self._config.association, self._most_hands)
-        missed = [*found.missed, *range(len(hands), len(live))]
-        logs = {track.id: TrackLog(track) for track in live}
-        young = [m.detection for m in found.matches if live[m.track].state is TrackState.TENTATIVE]
-        open_to_all = {index: detections[index] for index in (*found.new, *young)}
-        reclaimed = self._reclaimed([live[index] for index in missed], open_to_all)
-        taken = set(reclaimed.values())
-        for match in found.matches:
-            if match.detection in taken:
-                live[match.track].give_up()
-            else:
-                live[match.track].see(detections[match.detection], frame.seq, steps, match.relocated)
-        for index in missed:
-            own = reclaimed.get(live[index].id)
-            if own is None and index in found.absorbed:
-                live[index].give_up()
-            elif own is None:
-                live[index].miss(steps)
-            else:
-                live[index].see(detections[own], frame.seq, steps, relocated=False)
-        for track in live:
-            logs[track.id].tell()
-            if track.state is TrackState.REMOVED:
-                self._tracks.remove(track)
-        for index in found.new:
-            if index not in taken:
-                self._open(detections[index], frame.seq, steps)
-
-    def _reclaimed(self, missed: Sequence[LiveTrack], detections: Mapping[int, HandLandmarks]) -> dict[int, int]:
-        """Hands that were missing, by id, and which detection lies in the mask that was carried of them.
-
-        A carried mask says more than a handedness, by which a returning hand that is cut off by the picture's edge may
-        not have been matched. It may come a frame after the landmarks, so tracks that are not yet trusted give theirs.
-        """
-        found: dict[int, int] = {}
-        for index, landmarks in detections.items():
-            agreed = {
-                track.id: agreement(landmarks, track.mask) or 0.0
-                for track in missed
-                if track.mask is not None and track.memory.missed_frames > 0 and track.id not in found
-            }
-            best = max(agreed, key=agreed.__getitem__, default=None)
-            if best is not None and agreed[best] >= self._config.loss.min_agreement:
-                found[best] = index
-        return found
-
-    def _open(self, landmarks: HandLandmarks, seq: int, steps: int) -> None:
-        if not self._make_room():
-            return
-        track = LiveTrack.seen_first(next(self._ids), landmarks, self._config)
-        log = TrackLog(track)
-        track.see(landmarks, seq, steps, relocated=False)
-        self._tracks.append(track)
-        log.tell()
-
-    def _make_room(self) -> bool:
-        """Whether there is a place for one more hand, that of the one lost longest if need be."""
-        if len(self._tracks) < self._config.max_tracks:
-            return True
-        lost = [track for track in self._tracks if track.state is TrackState.LOST or track.is_waiting]
-        if not lost:
-            return False
-        longest = max(lost, key=lambda track: track.memory.unseen_frames)
-        _log.info("track %d removed to make room for a new hand", longest.id)
-        self._tracks.remove(longest)
-        return True
-
     def _reacquire(self, reacquisition: Reacquisition, frame: Frame, timer: StageTimer) -> dict[int, Prompt]:
         """Ask the redetector where that is due, and use what it answered."""
         logs = [TrackLog(track) for track in self._tracks]
-        found = reacquisition.advance(frame, self._source_steps, self._shown)
+        found = reacquisition.advance(frame, self._source_steps, self._tracks.shown)
         if found.took_ms is not None:
             timer.ms["redetect"] = found.took_ms
         prompts = dict(found.prompts)
+        known = set(self._tracks)
         for region in found.new:
-            track = next((one for one in self._tracks if one.waits_at(region)), None)
+            track = self._tracks.spotted(region)
             if track is None:
-                if not self._make_room():
-                    break
-                track = LiveTrack.spotted_first(
-                    next(self._ids), region.center_xy_px, region.size_px, region.score, self._config
-                )
+                break
+            if track not in known:
                 logs.append(TrackLog(track))
-                self._tracks.append(track)
             prompts[track.id] = reacquisition.start(track, region)
         for log in logs:
             log.tell()
@@ -400,18 +314,17 @@ class TrackerCore:
 
     def _meant_by(self, one: UserPrompt, frame: Frame) -> LiveTrack | None:
         """The track that a user points at; None where it is gone meanwhile, or there is no room for a new one."""
-        track = next((track for track in self._tracks if track.id == one.track_id), None)
+        track = self._tracks.find(one.track_id)
         moved = one.frame_size != frame.size  # what was pointed at lies elsewhere now
         if track is not None and not moved:
             return track
-        if moved or not one.starts or not self._make_room():
+        if moved or not one.starts or not self._tracks.make_room():
             why = f"no room beside {len(self._tracks)} others" if one.starts else "it is gone"
             why = "the frame's size changed" if moved else why
             _log.warning("track %d: the user's prompt comes to nothing: %s", one.track_id, why)
             return None
         track = LiveTrack.of_user(one.track_id, one.prompt, frame.size, self._config)
-        self._tracks.append(track)
-        self._tracks.sort(key=lambda other: other.id)
+        self._tracks.insert(track)
         return track
 
     def _segment(
