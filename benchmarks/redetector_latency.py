@@ -7,11 +7,13 @@ Losses are scripted: of every second, the landmarks of 20 frames are thrown away
 the same machine:
 
     steady            no losses, no redetector
+    steady, builtin   no losses, and the built-in redetector, which looks for a second hand every half a second at first
     losses            losses, no redetector: what a frame costs on which there is less to do
     losses, NAME      losses, and a redetector that works on them in the background
 
-NAME is `truth` (an answer that costs nothing), `trained` (the network of `--checkpoint`) and `vits14` (DINOv2 ViT-S/14
-with our decoder and random weights, whose answers are thrown away: its cost alone, which is the heaviest).
+NAME is `truth` (an answer that costs nothing), `builtin` (hand-seg), `trained` (the network of `--checkpoint`) and
+`vits14` (DINOv2 ViT-S/14 with our decoder and random weights, whose answers are thrown away: its cost alone, which is
+the heaviest).
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report import RESULTS, conditions, write_result
-from gest_stream.build import HandTracker, make_detector, save_frames
+from gest_stream.build import HandTracker, make_detector, make_redetector, save_frames
 from gest_stream.config import DinoBackbone, PipelineConfig, RedetectorConfig, RedetectorKind, SegmenterKind
 from gest_stream.interfaces import HandDetector, Redetector
 from gest_stream.models.redetector import DinoRedetector, load_redetector
@@ -58,6 +60,13 @@ class LosingDetector:
 def nothing(frame: Frame) -> HandProbability:
     """An empty map."""
     return HandProbability(np.zeros((36, 48), np.float32), frame.size)
+
+
+def builtin() -> Redetector:
+    """The one that comes with the package."""
+    made = make_redetector(PipelineConfig(redetector=RedetectorConfig(kind=RedetectorKind.BUILTIN)))
+    assert made is not None
+    return made
 
 
 def vits14() -> Redetector:
@@ -116,8 +125,10 @@ def main() -> None:
     head = conditions()
     cases: dict[str, tuple[bool, Callable[[], Redetector] | None]] = {
         "steady": (False, None),
+        "steady, builtin": (False, builtin),
         "losses": (True, None),
         "losses, truth": (True, lambda: ScriptedRedetector(nothing)),
+        "losses, builtin": (True, builtin),
     }
     if args.checkpoint is not None:
         cases["losses, trained"] = (True, lambda: load_redetector(RedetectorConfig(), args.checkpoint))
