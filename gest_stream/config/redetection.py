@@ -65,7 +65,7 @@ class RedetectionMode(StrEnum):
     """Whether frames wait for the redetector."""
 
     AUTO = "auto"
-    """`background` for live sources, `wait` for files, whose results are then the same on every machine."""
+    """`background` for live sources, `wait` for files, whose results then do not hang on the machine's speed."""
     BACKGROUND = "background"
     """It works on a thread of its own; its answer is carried forward to the frame on which it is used."""
     WAIT = "wait"
