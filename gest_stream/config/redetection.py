@@ -86,9 +86,9 @@ class RedetectionConfig:
             it; 0 never does.
         seek_interval_frames: Frames from one question to the next, at least, while a hand is in view but fewer than the
             landmarks' detector looks for (`hands.max_hands`), which may have missed one; 0 never asks then.
-        open_tracks: Hands that no track knows become tracks; beside landmarks only as many as the detector looks for.
+        open_tracks: Hands that no track knows become tracks, up to as many as the landmarks' detector looks for.
         open_score: Mean probability that such a hand must have, 0 to 1; and one that is missing where it turns up far
-            from where it was. Near to that less (`regions.min_score`) is enough.
+            from where it was, or beside its mask. Near to where a missing one was less (`regions.min_score`) is enough.
         seek_score: The same of a hand that is found beside landmarks, which say that there is none; where it is more.
         mode: Whether frames wait for it.
         regions: From its answer to hands and prompts.

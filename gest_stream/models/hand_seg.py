@@ -40,8 +40,8 @@ class HandSegRedetector:
         self._longer_side = config.input_size or INPUT_PX
         self._threads = config.threads
         # not by a trial of speed: answers are to be the same on every run
-        off_cuda = Precision.BFLOAT16 if multiplies_bfloat16() else Precision.FLOAT32
-        self._compute = choose_compute(config, off_cuda)
+        on_cpu = Precision.BFLOAT16 if multiplies_bfloat16() else Precision.FLOAT32
+        self._compute = choose_compute(config, on_cpu)
         net.requires_grad_(False).fold()
         with out_of_memory_is_an_error(self._compute.device, "loading its weights"):
             prepared: HandSegNet = self._compute.prepare(net)

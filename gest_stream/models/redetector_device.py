@@ -14,20 +14,20 @@ from gest_stream.models.sam2_device import Compute
 from gest_stream.models.torch_threads import torch_threads
 
 
-def choose_compute(config: RedetectorConfig, off_cuda: Precision = Precision.AUTO) -> Compute:
+def choose_compute(config: RedetectorConfig, on_cpu: Precision = Precision.AUTO) -> Compute:
     """Where a redetector with these settings computes.
 
     Args:
         config: Its settings.
-        off_cuda: What precision `auto` means without CUDA.
+        on_cpu: What precision `auto` means on a CPU.
 
     Raises:
         DeviceError: The device is not there, or cannot compute in that precision.
     """
     precision = config.precision
     try:
-        if precision is Precision.AUTO and find_device(config.device).type != "cuda":
-            precision = off_cuda
+        if precision is Precision.AUTO and find_device(config.device).type == "cpu":
+            precision = on_cpu
         with torch_threads(config.threads):  # what is faster here depends on them
             return Compute.choose(config.device, precision)
     except DeviceError as exc:  # its remedies are the segmenter's settings

@@ -58,6 +58,7 @@ class Candidate:
         anywhere: It may be recognised by handedness or count alone.
         carried: Its mask, where it is missing and the mask is trusted.
         confirmed: A redetector or the user saw the hand lately, where that mask is.
+        missing: No landmarks showed it on the frame before.
     """
 
     hypotheses_px: NDArray[np.float32]
@@ -70,6 +71,7 @@ class Candidate:
     anywhere: bool
     carried: HandMask | None = None
     confirmed: bool = False
+    missing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +163,14 @@ def _without_duplicates(detections: Sequence[HandLandmarks], config: Association
 
 def _ghosts(detections: Sequence[HandLandmarks], kept: Sequence[int], config: AssociationConfig) -> set[int]:
     """Detections at surer ones: mostly the same hand seen twice, now and then two hands that cross."""
-    return {
-        i for i in kept if _crowded(detections[i], [detections[j] for j in kept if _surer(detections, j, i)], config)
-    }
-
-
-def _surer(detections: Sequence[HandLandmarks], one: int, other: int) -> bool:
-    return (-_sureness(detections[one]), one) < (-_sureness(detections[other]), other)
+    ghosts: set[int] = set()
+    whole: list[HandLandmarks] = []
+    for index in sorted(kept, key=lambda i: (-_sureness(detections[i]), i)):
+        if _crowded(detections[index], whole, config):
+            ghosts.add(index)
+        else:
+            whole.append(detections[index])
+    return ghosts
 
 
 def _crowded(detection: HandLandmarks, others: Sequence[HandLandmarks], config: AssociationConfig) -> bool:
@@ -208,7 +211,7 @@ def _by_geometry(
         gate = min(config.gate_hands + config.gate_growth_hands * candidate.missed_frames, config.max_gate_hands)
         for column, index in enumerate(kept):
             detection, apart = detections[index], float(distance[row, column])
-            if index in ghosts and candidate.missed_frames > 0 and apart > config.clearance_hands:
+            if index in ghosts and candidate.missing and apart > config.clearance_hands:
                 continue
             if apart > gate or (candidate.lost and _surely_other(detection, candidate, config)):
                 continue
@@ -224,9 +227,19 @@ def _by_geometry(
             # Concave and below 1, the cost of leaving both alone: one exact and one hopeless pair is better than two
             # middling ones, so a hand that stays does not move over to make room for one that appeared.
             costs[row, column] = apart / (1.0 + apart)
-    rows, columns = linear_sum_assignment(costs)
-    pairs = zip(rows.tolist(), columns.tolist(), strict=True)
-    return {kept[column]: row for row, column in pairs if costs[row, column] < _UNMATCHED}
+    found = _cheapest(costs)
+    far = [k for row, k in found.items() if candidates[row].missing and distance[row, k] > config.clearance_hands]
+    if far and any(kept[column] in ghosts for row, column in found.items() if not candidates[row].missing):
+        # a ghost took the hand at which it lies, so that the surer report of that hand became another one
+        costs[:, [column for column, index in enumerate(kept) if index in ghosts]] = _UNMATCHED
+        found = _cheapest(costs)
+    return {kept[column]: row for row, column in found.items()}
+
+
+def _cheapest(costs: NDArray[np.float64]) -> dict[int, int]:
+    """Column by row, of least total cost; what costs as much as leaving both alone is left."""
+    pairs = np.stack(linear_sum_assignment(costs), axis=1).tolist()
+    return {row: column for row, column in pairs if costs[row, column] < _UNMATCHED}
 
 
 def _lies_elsewhere(candidate: Candidate, detection: HandLandmarks) -> bool:

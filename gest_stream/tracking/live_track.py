@@ -56,7 +56,8 @@ class LiveTrack:
         self._size_px = 0.0
         self._anchor_xy_px: NDArray[np.float32] | None = None
         self.reinitialisation: Reinitialisation | None = None
-        self._resized = False
+        self._resized = self._jumped = False
+        self._steps = 1
         self.memory = LossMemory()
         self.was_prompted = False
         self.landmarks: HandLandmarks | None = None
@@ -152,6 +153,7 @@ class LiveTrack:
             self.memory.sights > 0
             and not lost
             and self.memory.unseen_frames <= self._config.redetection.verify_after_frames,
+            self.memory.missed_frames > 0,
         )
 
     def _carried_px(self, steps: int) -> NDArray[np.float32] | None:
@@ -161,7 +163,7 @@ class LiveTrack:
         if self.mask is None or self.last_mask is None or not self.mask.area_px or not self.last_mask.area_px:
             return None
         now, before = mask_center_px(self.mask), mask_center_px(self.last_mask)
-        travelled = (now - self._anchor_xy_px) + (now - before) * np.float32(steps)
+        travelled = (now - self._anchor_xy_px) + (now - before) * np.float32(steps / self._steps)
         return np.asarray(self._motion.last_px + travelled, np.float32)
 
     def see(self, landmarks: HandLandmarks, seq: int, steps: int, relocated: bool) -> None:
@@ -174,14 +176,14 @@ class LiveTrack:
         self.reinitialisation = Reinitialisation(by, seq, _presence(landmarks)) if by is not None else None
         self._motion.see(landmarks, steps, jumped)
         self._vote.add(landmarks)
-        self._begin_frame(landmarks)
+        self._begin_frame(landmarks, steps)
 
     def miss(self, steps: int) -> None:
         """This frame has no landmarks of the hand."""
         step = on_landmarks(self.memory, False, self._config.loss)
         self.memory, self.reinitialisation = step.memory, None
         self._motion.miss(steps)
-        self._begin_frame(None)
+        self._begin_frame(None, steps)
         if self.is_waiting:
             self.memory = replace(on_restart(self.memory), seen_frames=0)  # what flickers is not trusted for that
 
@@ -189,9 +191,9 @@ class LiveTrack:
         """It was another hand all along; remove it."""
         self.memory = replace(self.memory, state=TrackState.REMOVED)
 
-    def _begin_frame(self, landmarks: HandLandmarks | None) -> None:
+    def _begin_frame(self, landmarks: HandLandmarks | None, steps: int) -> None:
         self.landmarks, self.last_mask, self.mask = landmarks, self.mask, None
-        self.region, self._resized = None, False
+        self.region, self._resized, self._jumped, self._steps = None, False, False, steps
 
     def spot(self, by: ReinitialisedBy, seq: int, score: float, region: HandRegion | None, prompted: bool) -> None:
         """Something else than the landmarks saw the hand; comes after `see` or `miss` of the same frame.
@@ -207,6 +209,7 @@ class LiveTrack:
         self.memory = step.memory
         if prompted:
             self.prompted()
+            self._jumped = True
         if prompted or step.reinitialised_by is not None:
             self.reinitialisation = Reinitialisation(by, seq, score)
         self.region = region
@@ -214,7 +217,7 @@ class LiveTrack:
             self._motion.move_to(region.center_xy_px, jumped=prompted)
             if prompted:
                 self._area_px = region.mask.area_px
-                self._size_px = self._size_px or region.size_px
+                self._size_px = (self._size_px + region.size_px) / 2 if self._size_px else region.size_px
         if prompted and by is ReinitialisedBy.USER:
             self._area_px, self._size_px = 0, 0.0  # the user says how large it is
 
@@ -239,7 +242,7 @@ class LiveTrack:
         if self.landmarks is not None:
             self._anchor_xy_px = mask_center_px(self.mask) if self.mask is not None and area else None
         if self.landmarks is None and self.mask is not None and self.memory.sights > 0:
-            self._motion.move_to(mask_center_px(self.mask), jumped=False)
+            self._motion.move_to(mask_center_px(self.mask), self._jumped)
 
     def _grow_to(self, size_px: float) -> None:
         gain = _GROWTH if size_px > self._size_px else _SHRINKAGE

@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class LiveTracks:
-    """All hands of a tracker, in the order in which they were opened. Ids count from 1 and are never used twice.
+    """All hands of a tracker, by id. Ids count from 1 and are never used twice.
 
     Args:
         config: Of the tracker.
@@ -45,7 +45,7 @@ class LiveTracks:
         """The next id."""
         return next(self._ids)
 
-    def find(self, track_id: int | None) -> LiveTrack | None:
+    def find(self, track_id: int) -> LiveTrack | None:
         """The hand of that id; None where it is gone."""
         return next((track for track in self._tracks if track.id == track_id), None)
 

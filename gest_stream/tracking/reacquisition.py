@@ -106,8 +106,8 @@ class Reacquisition:
         self._answer, self._regions, self._hands = answer, answer.regions, list(tracks)
         seen = recognise(answer.regions, tracks)
         prompts: dict[int, Prompt] = {}
-        helped = self._confirm(seen, tracks, wants, prompts)
         returned = {index: k for index, k in seen.returned.items() if self._is_likely(answer.regions[index], tracks[k])}
+        helped = self._confirm(seen, tracks, wants, prompts)
         for index, k in returned.items():
             prompts[tracks[k].id] = self._prompt(tracks[k], answer.regions[index])
         unknown = [answer.regions[index] for index in seen.unknown]
@@ -139,9 +139,12 @@ class Reacquisition:
 
     def _is_likely(self, region: HandRegion, track: LiveTrack) -> bool:
         """Whether a region is a missing hand: surely a hand, or near to where that was; beside a mask the former."""
+        in_view = track.last_mask is not None and track.state is not TrackState.LOST
+        if in_view and track.memory.corrected:
+            return False  # the user has said where it is
         if region.score >= self._config.redetection.open_score:
             return True
-        if track.last_mask is not None and track.state is not TrackState.LOST:
+        if in_view:
             return False
         ways = (track.place_xy_px, track.expected_xy_px)
         apart = min(float(np.linalg.norm(region.center_xy_px - one)) for one in ways)
@@ -157,7 +160,9 @@ class Reacquisition:
         """What regions on hands that are in view say of them; returns whether that helped."""
         assert self._answer is not None
         helped = False
-        best = {k: index for index, k in reversed(seen.known.items())}  # the largest of several on one hand
+        best = {
+            k: index for index, k in reversed(seen.known.items())
+        }  # its own, else the largest
         for k, index in best.items():
             track, region = tracks[k], self._regions[index]
             together = covered_by(region, tracks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,12 @@ _PART_RATIO = 1.6
 _PART_REACH = 2.0
 _RESIZING = 1.0
 """Distance, in hand sizes, that a size differing by a factor of e counts as."""
+_FAR = 1.25
+_FURTHER = 1e-3
+_LEFT_ALONE = 1.5
+_NEVER = 1e6
+"""Beyond `_FAR` hand sizes hardly anything is worse: one exact and one hopeless pair is better than two middling ones,
+and one exact pair alone better than two bad ones."""
 _SHARED = 1.0
 """Distance, in hand sizes, that a mask which covers the region exactly makes up for."""
 _SETTLED_FRAMES = 10
@@ -63,10 +69,11 @@ def recognise(regions: Sequence[HandRegion], tracks: Sequence[LiveTrack]) -> Rec
     blind = [k for k, track in enumerate(tracks) if track.landmarks is None and not track.is_object]
     on = {row: int(np.argmax(overlaps[row])) for row in range(len(regions)) if overlaps[row].any()}
     open_to_blind = [row for row in range(len(regions)) if on.get(row) is None or on[row] in blind]
-    given = _assigned(open_to_blind, blind, regions, tracks, overlaps)
+    owned = {on[row] for row in open_to_blind if row in on}
+    given = _assigned(open_to_blind, blind, owned, regions, tracks, overlaps)
     known = {row: k for row, k in given.items() if overlaps[row, k] > 0.0}
     returned = {row: k for row, k in given.items() if row not in known}
-    known |= {row: k for row, k in on.items() if row not in given}
+    known |= {row: k for row, k in on.items() if row not in given and k not in returned.values()}
     free = [row for row in range(len(regions)) if row not in known]
     whole = [(other.size_px, other.center_xy_px) for other in regions]
     whole += [(track.size_px, track.place_xy_px) for track in tracks if track.landmarks is not None]
@@ -122,20 +129,20 @@ def _overlap(region: HandRegion, track: LiveTrack) -> float:
 def _assigned(
     rows: Sequence[int],
     columns: Sequence[int],
+    owned: Set[int],
     regions: Sequence[HandRegion],
     tracks: Sequence[LiveTrack],
     overlaps: NDArray[np.float64],
 ) -> dict[int, int]:
-    """Track by region, of hands without landmarks: those of least total cost."""
+    """Track by region, of hands without landmarks: those of least total cost; a region may be left alone."""
     if not rows or not columns:
         return {}
-    never = 1e6
-    costs = np.full((len(rows), len(columns)), never)
+    costs = np.full((len(rows), len(columns) + len(rows)), _LEFT_ALONE)
+    costs[:, : len(columns)] = _NEVER
     for column, k in enumerate(columns):
         track = tracks[k]
         # the mask of a lost hand on which nothing was seen is what it left behind
-        astray = not any(overlaps[row, k] > 0.0 for row in rows)
-        anywhere = track.last_mask is None or (track.state is TrackState.LOST and astray)
+        anywhere = track.last_mask is None or (track.state is TrackState.LOST and k not in owned)
         settled = track.memory.unseen_frames >= _SETTLED_FRAMES
         ways = [track.expected_xy_px, *([track.place_xy_px] if settled else [])]
         for row, index in enumerate(rows):
@@ -146,6 +153,7 @@ def _assigned(
             apart = min(float(np.linalg.norm(regions[index].center_xy_px - way)) for way in ways) / max(sizes)
             shared = float(overlaps[index, k])
             if shared > 0.0 or ((anywhere or apart <= _STRAYED) and ratio <= _MAX_SIZE_RATIO):
-                costs[row, column] = apart + _RESIZING * float(np.log(ratio)) - _SHARED * shared
+                away = apart + _RESIZING * float(np.log(ratio))
+                costs[row, column] = min(away, _FAR) + _FURTHER * away - _SHARED * shared
     found = np.stack(linear_sum_assignment(costs), axis=1).tolist()
-    return {rows[row]: columns[column] for row, column in found if costs[row, column] < never}
+    return {rows[row]: columns[column] for row, column in found if column < len(columns)}

@@ -263,14 +263,37 @@ def test_landmarks_outside_a_mask_in_which_the_redetector_saw_the_hand_are_anoth
     assert associate([returning], [replace(gone, confirmed=True)], CONFIG).matches == ()
 
 
-@pytest.mark.parametrize("missing", [{"missed_frames": 8}, {"missed_frames": 8, "anywhere": True}])
-def test_a_second_report_of_a_hand_is_not_the_missing_one_elsewhere(missing: dict[str, object]) -> None:
+MISSING = {"missed_frames": 8, "missing": True}
+
+
+@pytest.mark.parametrize("more", [{}, {"anywhere": True}])
+def test_a_second_report_of_a_hand_is_not_the_missing_one_elsewhere(more: dict[str, object]) -> None:
     seen, repeat = hand(300, presence=0.9), hand(312, 190, side=LEFT, presence=0.8)
     assert associate([seen, repeat], [], CONFIG).ignored == (1,)
-    tracks = [expecting(hand(298)), expecting(hand(300 + 2 * PALM, side=LEFT), **missing)]
+    tracks = [expecting(hand(298)), expecting(hand(300 + 2 * PALM, side=LEFT), **MISSING, **more)]
     assert pairs([seen, repeat], tracks) == {0: 0}
 
 
+@pytest.mark.parametrize("place", [-1.0, -0.8, 1.0])
+@pytest.mark.parametrize("side", [LEFT, RIGHT])
+def test_nor_does_it_take_the_hand_so_that_the_first_report_is_the_missing_one(place: float, side: Handedness) -> None:
+    reports = [hand(300, presence=0.9), hand(300 + 0.35 * PALM, side=LEFT, presence=0.8)]
+    tracks = [expecting(hand(298)), expecting(hand(300 + place * PALM, side=side), **MISSING)]
+    assert pairs(reports, tracks) == {0: 0}
+
+
+def test_only_what_lies_at_a_report_that_stands_for_itself_is_a_second_one() -> None:
+    chain = [hand(300 + k * 0.45 * PALM, presence=0.9 - 0.1 * k) for k in range(3)]
+    tracks = [expecting(hand(300)), expecting(hand(300 + 1.6 * PALM), **MISSING)]
+    assert pairs(chain, tracks) == {0: 0, 1: 2}
+
+
+def test_a_hand_that_was_just_seen_is_not_missing_for_frames_that_were_dropped() -> None:
+    near, behind = hand(300, presence=0.9), hand(300 + 0.4 * PALM, side=LEFT, presence=0.8)
+    tracks = [expecting(hand(300)), expecting(hand(300 + PALM, side=LEFT), missed_frames=1)]
+    assert pairs([near, behind], tracks) == {0: 0, 1: 1}
+
+
 def test_a_second_hand_behind_another_is_the_missing_one_that_is_expected_there() -> None:
-    tracks = [expecting(hand(298)), expecting(hand(310, 190, side=LEFT), missed_frames=3)]
+    tracks = [expecting(hand(298)), expecting(hand(310, 190, side=LEFT), **MISSING)]
     assert pairs([hand(300, presence=0.9), hand(312, 190, side=LEFT, presence=0.8)], tracks) == {0: 0, 1: 1}

@@ -65,15 +65,16 @@ def test_where_a_mask_goes_to_another_hand_both_are_prompted_again(together: boo
     assert prompted(segmenter, 2) == second
 
 
-def test_a_hand_whose_mask_went_on_faster_than_it_did_is_expected_there_as_well() -> None:
+@pytest.mark.parametrize(("steps", "ahead"), [(1, 1), (2, 1), (2, 2), (1, 3)])
+def test_a_hand_whose_mask_went_on_faster_than_it_did_is_expected_there_as_well(steps: int, ahead: int) -> None:
     track = LiveTrack.seen_first(1, hand(100), TrackerConfig())
     for seq in range(3):
         track.see(hand(100), seq, 1, relocated=False)
         track.take_mask(hull_mask(hand(100), SIZE))
     assert np.allclose(*track.candidate(1).hypotheses_px)
     for x in (120, 140):
-        track.miss(1)
+        track.miss(steps)
         track.take_mask(hull_mask(hand(x), SIZE))
-    still, moved = track.candidate(1).hypotheses_px
+    still, moved = track.candidate(ahead).hypotheses_px
     np.testing.assert_allclose(still, hand(100).points_xy_px, atol=0.1)
-    np.testing.assert_allclose(moved, hand(160).points_xy_px, atol=1.5)
+    np.testing.assert_allclose(moved, hand(140 + 20 * ahead / steps).points_xy_px, atol=1.5)

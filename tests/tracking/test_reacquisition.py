@@ -186,6 +186,17 @@ def test_a_doubtful_region_opens_no_track_but_finds_a_missing_hand_near_to_where
     assert {track_id for result in missing for track_id in ids(result)} == {1}
 
 
+@pytest.mark.parametrize(("speed", "found"), [(0, False), (20, True)])
+def test_near_to_where_a_hand_was_going_is_near_as_well(speed: float, found: bool) -> None:
+    def doubtful(frame: Frame) -> HandProbability:
+        sure = probability_of([hull_mask(hand(385), SIZE)], SIZE)
+        return HandProbability(sure.hand * np.float32(0.7 / sure.hand.max()), SIZE)
+
+    detected: Script = lambda seq: [hand(200 - speed * (8 - seq))] if seq <= 8 else []  # noqa: E731
+    results = run(detected, ScriptedRedetector(doubtful), 20)
+    assert any(track.reinitialisation is not None for result in results[9:] for track in result.tracks) == found
+
+
 class MisplacedSegmenter(ScriptedSegmenter):
     """Its mask lies 200 pixels beside the hand until it is given a region."""
 
@@ -249,6 +260,30 @@ def test_a_users_correction_is_not_undone_by_the_redetector() -> None:
                 core.add_prompt([(300, 180)])
             core.step(make_frame(seq, SIZE))
     assert prompted(segmenter, 1) == [0, 20]
+
+
+def test_nor_by_what_it_sees_beside_the_hand() -> None:
+    segmenter = ForgettingSegmenter(lambda seq, object_id: True)
+    there = seen_by_redetector(lambda seq: [hand(300 if seq < 30 else 346)])
+    redetection = Redetection(there, None, CONFIG.redetection.regions)
+    with TrackerCore(ScriptedDetector(lambda seq: []), segmenter, CONFIG, redetection, most_hands=1) as core:
+        for seq in range(60):
+            if seq == 20:
+                core.add_prompt([(300, 180)])
+            core.step(make_frame(seq, SIZE))
+    assert prompted(segmenter, 1) == [0, 20]
+
+
+@pytest.mark.parametrize(("chance", "moved"), [(0.7, False), (0.9, True)])
+def test_beside_its_mask_a_hand_is_only_where_it_surely_is_one(chance: float, moved: bool) -> None:
+    def seen(frame: Frame) -> HandProbability:
+        sure = probability_of([hull_mask(hand(346), SIZE)], SIZE)
+        return HandProbability(sure.hand * np.float32(chance / sure.hand.max()), SIZE)
+
+    segmenter = ForgettingSegmenter(lambda seq, object_id: True)
+    config = replace(CONFIG, redetection=replace(CONFIG.redetection, verify_after_frames=2))  # before it counts as lost
+    run(lambda seq: [hand(300)] if seq < 5 else [], ScriptedRedetector(seen), 9, segmenter, config, most_hands=1)
+    assert (prompted(segmenter, 1) != [0]) == moved
 
 
 def test_two_hands_that_are_seen_as_one_keep_their_masks() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from gest_stream.config import RegionConfig, TrackerConfig
 from gest_stream.testing import hull_mask, probability_of
 from gest_stream.tracking.live_track import LiveTrack
 from gest_stream.tracking.recognition import Recognition, recognise
 from gest_stream.tracking.regions import find_regions
-from gest_stream.types import HandLandmarks
+from gest_stream.types import HandLandmarks, ReinitialisedBy, TrackState
 from tests.tracking.scenes import SIZE, hand
 
 
@@ -121,3 +122,77 @@ def test_a_sliver_of_a_hand_does_not_make_it_small() -> None:
     track.take_mask(hull_mask(hand(100, size_px=10), SIZE))
     before = np.sqrt(hull_mask(hand(100), SIZE).area_px)
     assert track.size_px > 0.9 * before
+
+
+def test_a_hand_that_fits_its_region_is_not_moved_on_to_find_one_for_another_hand() -> None:
+    still = gliding(1, [300, 300, 300], mask_at=300)
+    gone = tracked(2, hand(500, size_px=130), seen=False, masked=False)
+    probability = probability_of([hull_mask(hand(300), SIZE), hull_mask(hand(352, 165, size_px=34), SIZE)], SIZE)
+    regions = find_regions(probability, RegionConfig())
+    assert len(regions) == 2
+    assert recognise(regions, [still, gone]).known[0] == 0
+    assert 1 not in recognise(regions, [still, gone]).returned.values()
+
+
+def test_a_mask_that_covers_a_region_counts_for_more_than_being_a_little_nearer() -> None:
+    holding = gliding(1, [260, 260, 260], mask_at=300)
+    gone = gliding(2, [320, 320, 320], mask_at=None)
+    assert recognised([holding, gone], hand(300)) == Recognition({0: 0}, {}, ())
+
+
+def test_a_hand_long_gone_may_have_stopped_where_it_was() -> None:
+    gone = gliding(1, [100, 130, 160], mask_at=None)
+    other = gliding(2, [330, 330, 330], mask_at=None)
+    for _ in range(12):
+        gone.miss(1)
+        other.miss(1)
+    assert recognised([gone, other], hand(160)).returned == {0: 0}
+
+
+def test_one_hand_is_not_two_regions() -> None:
+    track = gliding(1, [240, 270, 300], mask_at=285)
+    found = recognised([track], hand(350), hand(275, size_px=60))
+    assert len({*found.known.values(), *found.returned.values()}) == len(found.known) + len(found.returned)
+
+
+def test_a_lost_hand_is_found_away_from_a_stale_mask_that_is_more_of_another() -> None:
+    tracks = [gliding(k, [300, 300, 300], mask_at=300) for k in (1, 2)]
+    for track in tracks:
+        for _ in range(8):
+            track.miss(1)
+            track.take_mask(hull_mask(hand(300), SIZE))
+        track.miss(1)
+    assert all(track.state is TrackState.LOST for track in tracks)
+    found = recognised(tracks, hand(300, size_px=82), hand(500))
+    assert sorted({**found.known, **found.returned}.items()) == [(0, 0), (1, 1)]
+
+
+def test_a_size_follows_the_frames_and_what_a_user_says() -> None:
+    track = tracked(1, hand(100), seen=False, masked=True)
+    before = track.size_px
+    track.resize((2.0, 2.0), same_shape=True)
+    assert track.size_px == pytest.approx(2 * before)
+    track.miss(1)
+    track.spot(ReinitialisedBy.USER, 2, 1.0, None, prompted=True)
+    track.take_mask(hull_mask(hand(100, size_px=30), SIZE))
+    assert track.size_px == pytest.approx(np.sqrt(hull_mask(hand(100, size_px=30), SIZE).area_px))
+
+
+def test_a_hand_that_returns_smaller_is_held_to_be_smaller() -> None:
+    track = tracked(1, hand(100, size_px=80), seen=False, masked=True)
+    before = track.size_px
+    (region,) = find_regions(probability_of([hull_mask(hand(100, size_px=40), SIZE)], SIZE), RegionConfig())
+    track.spot(ReinitialisedBy.BUILTIN, 2, 0.9, region, prompted=True)
+    assert region.size_px < track.size_px < 0.8 * before
+
+
+@pytest.mark.parametrize("misses", [1, 2, 4])
+def test_a_hand_that_a_user_points_at_elsewhere_rests_there(misses: int) -> None:
+    track = tracked(1, hand(100), seen=True, masked=True)
+    for _ in range(misses):
+        track.miss(1)
+        track.take_mask(None)
+    track.spot(ReinitialisedBy.USER, 9, 1.0, None, prompted=True)
+    track.take_mask(hull_mask(hand(500), SIZE))
+    track.miss(1)
+    assert track.expected_xy_px[0] == pytest.approx(500, abs=10)
