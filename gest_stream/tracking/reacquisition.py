@@ -160,9 +160,7 @@ class Reacquisition:
         """What regions on hands that are in view say of them; returns whether that helped."""
         assert self._answer is not None
         helped = False
-        best = {
-            k: index for index, k in reversed(seen.known.items())
-        }  # its own, else the largest
+        best = {k: index for index, k in reversed(seen.known.items())}  # its own, else the largest
         for k, index in best.items():
             track, region = tracks[k], self._regions[index]
             together = covered_by(region, tracks)
