@@ -10,4 +10,11 @@ def multiplies_bfloat16() -> bool:
     """
     from torch import cpu  # cpu.get_capabilities, which says it too, is newer than torch 2.6
 
-    return cpu._is_amx_tile_supported() or cpu._is_avx512_bf16_supported()
+    return multiplies_bfloat16_matrices() or cpu._is_avx512_bf16_supported()
+
+
+def multiplies_bfloat16_matrices() -> bool:
+    """Whether it has a unit for matrices of bfloat16 (AMX)."""
+    from torch import cpu
+
+    return cpu._is_amx_tile_supported()
