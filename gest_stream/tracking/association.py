@@ -228,8 +228,8 @@ def _by_geometry(
             # middling ones, so a hand that stays does not move over to make room for one that appeared.
             costs[row, column] = apart / (1.0 + apart)
     found = _cheapest(costs)
-    far = [k for row, k in found.items() if candidates[row].missing and distance[row, k] > config.clearance_hands]
-    if far and any(kept[column] in ghosts for row, column in found.items() if not candidates[row].missing):
+    far = any(candidates[row].missing and distance[row, k] > config.clearance_hands for row, k in found.items())
+    if far and any(kept[column] in ghosts and not candidates[row].missing for row, column in found.items()):
         # a ghost took the hand at which it lies, so that the surer report of that hand became another one
         costs[:, [column for column, index in enumerate(kept) if index in ghosts]] = _UNMATCHED
         found = _cheapest(costs)

@@ -54,7 +54,7 @@ class LiveTrack:
         self._score = score
         self._area_px = 0
         self._size_px = 0.0
-        self._anchor_xy_px: NDArray[np.float32] | None = None
+        self._seen_mask: HandMask | None = None
         self.reinitialisation: Reinitialisation | None = None
         self._resized = self._jumped = False
         self._steps = 1
@@ -158,12 +158,13 @@ class LiveTrack:
 
     def _carried_px(self, steps: int) -> NDArray[np.float32] | None:
         """(21, 2) where the landmarks are that were last seen, if they moved as the mask since then and still does."""
-        if self.memory.missed_frames == 0 or self.memory.sights > 0 or self._anchor_xy_px is None:
+        masks = (self._seen_mask, self.last_mask, self.mask)
+        if self.memory.missed_frames == 0 or self.memory.sights > 0:
             return None
-        if self.mask is None or self.last_mask is None or not self.mask.area_px or not self.last_mask.area_px:
+        first, before, now = (mask_center_px(m) if m is not None and m.area_px else None for m in masks)
+        if first is None or before is None or now is None:
             return None
-        now, before = mask_center_px(self.mask), mask_center_px(self.last_mask)
-        travelled = (now - self._anchor_xy_px) + (now - before) * np.float32(steps / self._steps)
+        travelled = (now - first) + (now - before) * np.float32(steps / self._steps)
         return np.asarray(self._motion.last_px + travelled, np.float32)
 
     def see(self, landmarks: HandLandmarks, seq: int, steps: int, relocated: bool) -> None:
@@ -240,7 +241,7 @@ class LiveTrack:
             self._area_px = area or self._area_px
             self._grow_to(float(np.sqrt(self._area_px)))
         if self.landmarks is not None:
-            self._anchor_xy_px = mask_center_px(self.mask) if self.mask is not None and area else None
+            self._seen_mask = self.mask
         if self.landmarks is None and self.mask is not None and self.memory.sights > 0:
             self._motion.move_to(mask_center_px(self.mask), self._jumped)
 
@@ -266,7 +267,7 @@ class LiveTrack:
         self.memory = on_restart(self.memory)
         self._motion.rescale(scale_xy)
         self._resized = not same_shape
-        self.mask = self._anchor_xy_px = None
+        self.mask = self._seen_mask = None
         self._area_px = round(self._area_px * scale_xy[0] * scale_xy[1])
         self._size_px *= float(np.sqrt(scale_xy[0] * scale_xy[1]))
 
