@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gest_stream.bench.quality import MIN_AREA_PX, MIN_SHOWN
 from gest_stream.clock import now_ns
-from gest_stream.training.wide_held_out import crosses, held_out_video
+from gest_stream.training.wide_held_out import SEED, crosses, held_out_video
 from gest_stream.types import Frame, HandMask, MaskSource
 
 
@@ -50,9 +50,9 @@ def frame_of(image: NDArray[np.uint8], number: int, rate: int = 30) -> Frame:
     return Frame(np.ascontiguousarray(image), number, Fraction(1, rate), now_ns(), number)
 
 
-def held_out_footage(number: int, root: Path) -> Footage:
-    """Held-out video of that number, rendered first where it is not under `root` yet."""
-    truth = list(held_out_video(number, root))
+def held_out_footage(number: int, root: Path, seed: int = SEED) -> Footage:
+    """Held-out video of that number, rendered first, with that seed, where it is not under `root` yet."""
+    truth = list(held_out_video(number, root, seed=seed))
     return Footage(
         f"video-{number:02d}",
         [frame_of(one.image, k) for k, one in enumerate(truth)],

@@ -24,7 +24,7 @@ from gest_stream.config import RedetectionConfig, RedetectorConfig, RegionConfig
 from gest_stream.models.hand_seg import HandSegRedetector, load_hand_seg
 from gest_stream.tracking.regions import HandRegion, find_regions
 from gest_stream.training.builtin_config import DEFAULT_DATA
-from gest_stream.training.wide_clips import HELD_OUT_FROM, ClipKind, WideClip, held_out_paths
+from gest_stream.training.wide_clips import HELD_OUT_FROM, ClipKind, WideClip, held_out_paths, training_paths
 from gest_stream.types import Frame, HandProbability
 
 _SHARED: Final = ROOT.parent / "shared"
@@ -151,6 +151,15 @@ def on_clips(redetector: HandSegRedetector, root: Path, limit: int, sets: dict[i
                 for name in names:
                     tallies[name].add(seen, clip, k)
     return {name: tally.figures() for name, tally in sorted(tallies.items())}
+
+
+def on_learnt_clips(redetector: HandSegRedetector, root: Path, limit: int) -> dict[str, Any]:
+    """Figures of rendered clips to learn from, one frame of each: beside held-out ones, how well it has learnt them."""
+    tally, paths = Tally(), training_paths(root, ClipKind.RENDERED)
+    for path in paths[:: max(1, len(paths) // limit)][:limit]:
+        clip = WideClip.load(path, (0,))
+        tally.add(redetector.segment(frame_of(clip.images[0], 0)), clip, 0)
+    return tally.figures()
 
 
 def sets_by_index(folder: Path) -> dict[int, str]:
@@ -287,6 +296,7 @@ def main() -> None:
             for width, height in ((640, 480), (1280, 720), (1920, 1080))
         },
         "held_out": on_clips(redetector, args.data, args.limit, sets_by_index(_SHARED / "train")),
+        "learnt": {"rendered": on_learnt_clips(redetector, args.data, 6 * args.limit)},
         "beside_labelled_hands": beside_hands(redetector, args.data),
         "calibration": calibration(redetector, args.data, args.limit),
     }

@@ -45,7 +45,7 @@ from gest_stream.models.builtin import builtin_path
 from gest_stream.testing import ScriptedDetector
 from gest_stream.tracking.agreement import agreement
 from gest_stream.training.wide_data import shard_root
-from gest_stream.training.wide_held_out import MEASURED
+from gest_stream.training.wide_held_out import MEASURED, SEED
 from gest_stream.types import FrameResult, HandLandmarks, HandMask
 
 SHARED = ROOT.parent / "shared" / "clips"
@@ -292,6 +292,7 @@ def main() -> None:
     parser.add_argument("--systems", nargs="*", help="names of the segmenters to measure; all that are here by default")
     parser.add_argument("--redetector", type=Path, help="weights of hand-seg; the package's own where not given")
     parser.add_argument("--data", type=Path, default=shard_root(), help="folder of the wide clips, with the videos")
+    parser.add_argument("--seed", type=int, default=SEED, help="of videos that are not in --data yet; one folder each")
     parser.add_argument("--weights", type=Path, help="of the refiner; the package's own where not given")
     parser.add_argument("--sheets", type=Path, help="folder for contact sheets (PNG) to look at")
     parser.add_argument("--json", type=Path, default=RESULTS / "builtin_tracker.json")
@@ -303,7 +304,9 @@ def main() -> None:
     chosen = [one for one in systems(args.weights, args.redetector) if args.systems is None or one.name in args.systems]
     figures = {
         "videos": list(args.videos),
-        "held_out_videos": measure_truth([held_out_footage(k, args.data) for k in args.videos], chosen, args.sheets),
+        "held_out_videos": measure_truth(
+            [held_out_footage(k, args.data, args.seed) for k in args.videos], chosen, args.sheets
+        ),
         "two_hands": measure_two_hands(chosen, args.sheets),
         "egocentric": measure_egocentric(chosen, args.redetector, args.sheets),
     }

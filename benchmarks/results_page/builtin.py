@@ -52,6 +52,24 @@ BUILTIN: Final[Mapping[str, Section]] = {
             Figures((("numbers of the videos", "videos"),)),
         ),
     ),
+    "builtin_photographs": Section(
+        "Built-in segmenters on photographs",
+        "Held-out photographs where MediaPipe finds a hand, from one picture alone. The labels are pseudo labels, made "
+        "much as `light` makes its masks, and favour it; what can be compared are weights of one network.",
+        "python -m benchmarks.builtin_photographs",
+        (
+            Each(
+                "segmenters/*",
+                ("segmenter",),
+                (
+                    ("photographs", "photographs"),
+                    ("mean IoU", "iou_mean"),
+                    ("10th percentile", "iou_p10"),
+                    ("mask beside the hand, of the hand's area", "beside_the_hand_over_its_area_mean"),
+                ),
+            ),
+        ),
+    ),
     "builtin redetector": Section(
         "The built-in redetector",
         "hand-seg alone on held-out pictures, cut at a probability of 0.5; regions as the tracker takes them.",
@@ -74,6 +92,15 @@ BUILTIN: Final[Mapping[str, Section]] = {
                 ),
             ),
             Each("held_out/*/hand_iou_mean_by_size/*", ("held out", "hand"), (("mean hand IoU", ""),)),
+            Each(
+                "learnt/*",
+                ("it has learnt from",),
+                (
+                    ("pictures with a hand", "frames_with_a_hand"),
+                    ("mean hand IoU", "hand_iou_mean"),
+                    ("median", "hand_iou_median"),
+                ),
+            ),
             Each("latency_one_core/*", ("frame, one core",), (("p50 ms", "wall_ms/p50"), ("p95 ms", "wall_ms/p95"))),
             Figures(
                 (

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.report import ROOT, portable
+from benchmarks.report import ROOT
 from benchmarks.results_page.builtin import BUILTIN
 from benchmarks.results_page.programs import PROGRAMS
 from benchmarks.results_page.runs import RUNS
@@ -159,7 +159,7 @@ def conditions_text(result: Result) -> str:
 def _command(result: Result) -> str:
     """What makes the file; older ones do not say with which options they were made."""
     if "command" in result.record:
-        return f"`{portable(result.record['command'])}`"
+        return f"`{result.record['command']}`"
     command = result.section.command
     return f"`{command}`, options not recorded" if command else "see above, or the file"
 

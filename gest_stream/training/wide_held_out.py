@@ -27,7 +27,8 @@ MEASURED: Final = 12
 
 FRAMES: Final = 90
 
-_SEED: Final = 900_000
+SEED: Final = 900_000
+"""Of the videos that models are measured on; others show other scenes after the same plans."""
 _QUALITY: Final = 90
 _SIZES: Final = ((640, 480), (640, 360))
 _LENGTHS: Final = (0.25, 0.65)
@@ -78,39 +79,41 @@ def video_path(root: Path, index: int) -> Path:
     return root / "heldout_video" / f"{index:03d}.npz"
 
 
-def render_video(index: int, pictures: Sequence[Path] = (), device: str = "cpu") -> WideClip:
+def render_video(index: int, pictures: Sequence[Path] = (), device: str = "cpu", seed: int = SEED) -> WideClip:
     """Render a video; every other one over a photograph where there are any.
 
     Args:
         index: Which.
         pictures: Photographs for backgrounds, the whole folder; the part kept for measuring is used.
         device: Where torch computes.
+        seed: Of what it shows.
 
     Raises:
         InvalidInputError: There is no such video, or a photograph cannot be read.
     """
     plan = video_plan(index)
-    rng = np.random.default_rng((_SEED, index))
+    rng = np.random.default_rng((seed, index))
     camera = draw_camera(rng)
     over = split_pictures(pictures, held_out=True) if (index // 2) % 2 else ()
     scene = RenderedScene(plan, rng, over, device)
     return as_clip([scene.at(k / RATE) for k in range(FRAMES)], camera, ClipKind.RENDERED, rng)
 
 
-def held_out_video(index: int, root: Path, pictures: Sequence[Path] = ()) -> Iterator[VideoFrame]:
+def held_out_video(index: int, root: Path, pictures: Sequence[Path] = (), seed: int = SEED) -> Iterator[VideoFrame]:
     """The frames of a video, from disk, rendered first where it is not there yet (minutes on one core).
 
     Args:
         index: 0 to `VIDEOS` - 1.
         root: Of the shards.
         pictures: Photographs for backgrounds, where it must be rendered.
+        seed: Of what it shows, where it must be rendered; each seed needs a root of its own.
 
     Raises:
         InvalidInputError: There is no such video, or what is on disk is damaged.
     """
     path = video_path(root, index)
     if not path.exists():
-        clip = render_video(index, pictures)
+        clip = render_video(index, pictures, seed=seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         clip.save(path, _QUALITY)
     for number in range(FRAMES):
