@@ -3,7 +3,7 @@
     python -m benchmarks.builtin_photographs --data CLIPS [--weights FILE …]
 
 The photographs are those of `gest_stream.training.wide_data` from index 100,000 on. Their labels are pseudo labels,
-made from MediaPipe's landmarks and colours much as `light` makes its masks, so they favour that: figures compare weights
+made from MediaPipe's landmarks and colours much as `light` makes its masks, so they favour it: figures compare weights
 of one network. What the labels do not know is left out.
 """
 
